@@ -1,0 +1,453 @@
+#include "core/host/schema.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <stdexcept>
+
+#include "core/base/error.hpp"
+#include "core/base/text.hpp"
+
+namespace sdpipe {
+namespace {
+
+constexpr uint32_t kParamSize = SDP_SIZE_THROUGH(sdp_param, choices);
+constexpr uint32_t kValueSize = SDP_SIZE_THROUGH(sdp_value, is_set);
+
+std::string_view type_text(ParamType type) {
+  switch (type) {
+    case ParamType::boolean: return "boolean";
+    case ParamType::integer: return "integer";
+    case ParamType::real: return "float";
+    case ParamType::string: return "string";
+    case ParamType::choice: return "choice";
+    case ParamType::reals: return "list of floats";
+    case ParamType::integers: return "list of integers";
+    case ParamType::image: return "image";
+  }
+  return "?";
+}
+
+std::string_view wanted_text(ParamType type) {
+  switch (type) {
+    case ParamType::boolean: return "a boolean";
+    case ParamType::integer: return "an integer";
+    case ParamType::real: return "a float";
+    case ParamType::string:
+    case ParamType::choice: return "a string";
+    case ParamType::reals: return "an array of floats";
+    case ParamType::integers: return "an array of integers";
+    case ParamType::image: return "a string, the path of an image";
+  }
+  return "?";
+}
+
+std::string float_text(double value) {
+  std::string text = fmt::format("{}", value);
+  if (text.find_first_not_of("-0123456789") == std::string::npos) text += ".0";  // or TOML reads an integer
+  return text;
+}
+
+std::string bound_text(double bound) { return fmt::format("{}", bound); }
+
+std::string string_text(const std::string& value) {
+  std::string out = "\"";
+  for (const char c : value) {
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\t': out += "\\t"; break;
+      case '\r': out += "\\r"; break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) out += fmt::format("\\u{:04X}", c);
+        else out += c;
+    }
+  }
+  return out + '"';
+}
+
+template <class T, class F>
+std::string list_text(const std::vector<T>& values, F&& text) {
+  std::vector<std::string> parts;
+  for (const T& value : values) parts.push_back(text(value));
+  return "[" + join(parts) + "]";
+}
+
+std::vector<std::string> quoted(const std::vector<std::string>& words) {
+  std::vector<std::string> out;
+  for (const std::string& word : words) out.push_back('"' + word + '"');
+  return out;
+}
+
+bool in_range(const Param& param, double value) {
+  const bool above = param.exclusive_min ? value > param.min : value >= param.min;
+  const bool below = param.exclusive_max ? value < param.max : value <= param.max;
+  return above && below;
+}
+
+// ------------------------------------------------------------------------------------------------ descriptors
+
+Setting default_of(ParamType type, const sdp_value& v) {
+  const auto text = [](const char* s) { return std::string(s ? s : ""); };
+  switch (type) {
+    case ParamType::boolean: return v.i != 0;
+    case ParamType::integer: return v.i;
+    case ParamType::real: return v.f;
+    case ParamType::reals: return v.n ? std::vector<double>(v.fv, v.fv + v.n) : std::vector<double>();
+    case ParamType::integers: return v.n ? std::vector<int64_t>(v.iv, v.iv + v.n) : std::vector<int64_t>();
+    case ParamType::image: return ImageSetting{};
+    case ParamType::string:
+    case ParamType::choice: break;
+  }
+  return text(v.s);
+}
+
+Param param_of(const sdp_param& raw) {
+  Param param;
+  param.key = raw.key;
+  param.doc = raw.doc ? raw.doc : "";
+  param.unit = raw.unit ? raw.unit : "";
+  param.type = static_cast<ParamType>(raw.type);
+  param.min = raw.min;
+  param.max = raw.max;
+  param.exclusive_min = raw.flags & SDP_PF_EXCLUSIVE_MIN;
+  param.exclusive_max = raw.flags & SDP_PF_EXCLUSIVE_MAX;
+  for (uint32_t i = 0; i < raw.n_choices; ++i) param.choices.push_back(raw.choices[i]);
+  if (!(raw.flags & SDP_PF_REQUIRED)) param.def = default_of(param.type, *raw.def);
+  return param;
+}
+
+bool is_key(std::string_view key) {
+  const auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
+  const auto rest = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '_'; };
+  return !key.empty() && letter(key[0]) && std::all_of(key.begin(), key.end(), rest);
+}
+
+bool default_is_allowed(const Param& param) {
+  const auto allowed = [&](double value) { return std::isfinite(value) && in_range(param, value); };
+  const auto all_allowed = [&](const auto& list) {
+    return std::all_of(list.begin(), list.end(), [&](auto v) { return allowed(static_cast<double>(v)); });
+  };
+  switch (param.type) {
+    case ParamType::integer: return allowed(static_cast<double>(std::get<int64_t>(*param.def)));
+    case ParamType::real: return allowed(std::get<double>(*param.def));
+    case ParamType::reals: return all_allowed(std::get<std::vector<double>>(*param.def));
+    case ParamType::integers: return all_allowed(std::get<std::vector<int64_t>>(*param.def));
+    case ParamType::choice:
+      return std::count(param.choices.begin(), param.choices.end(), std::get<std::string>(*param.def)) == 1;
+    default: return true;
+  }
+}
+
+// What makes a parameter unreadable, so that nothing else can be said about it.
+std::string shape_error(const sdp_param* raw, uint32_t index) {
+  const auto nth = [&](std::string_view text) { return fmt::format("parameter {} {}", index, text); };
+  if (!raw) return nth("is NULL");
+  if (raw->struct_size < kParamSize) {
+    return nth(fmt::format("has struct_size {}, but version 1.0 has {}", raw->struct_size, kParamSize));
+  }
+  if (!raw->key) return nth("has no key");
+  const auto named = [&](std::string_view text) { return fmt::format("parameter \"{}\" {}", raw->key, text); };
+  if (raw->type < SDP_P_BOOL || raw->type > SDP_P_IMAGE) return named(fmt::format("has the unknown type {}", raw->type));
+  if (raw->n_choices && (!raw->choices || std::count(raw->choices, raw->choices + raw->n_choices, nullptr))) {
+    return named("has a NULL choice");
+  }
+  if (raw->flags & SDP_PF_REQUIRED) return "";
+  if (!raw->def) return named("has no default and is not marked as required");
+  if (raw->def->struct_size < kValueSize) return named("has a default of an unknown, smaller struct");
+  if (raw->def->type != raw->type) return named("has a default of another type");
+  const bool listless = (raw->type == SDP_P_FLOATS && !raw->def->fv) || (raw->type == SDP_P_INTS && !raw->def->iv);
+  if (raw->def->n && listless) return named("has a default list that is NULL");
+  return "";
+}
+
+void add_meaning_errors(const Param& param, std::vector<std::string>& errors) {
+  const auto add = [&](std::string_view text) { errors.push_back(fmt::format("parameter \"{}\" {}", param.key, text)); };
+  const bool reserved = param.key == "type" || param.key == "from" || param.key == "to";
+  if (!is_key(param.key)) add("must match [a-z][a-z0-9_]*");
+  if (reserved) add("has a reserved name: type, from and to belong to the pipeline file");
+  if (param.type == ParamType::choice && param.choices.empty()) add("is a choice without choices");
+  if (param.type == ParamType::image && !param.required()) add("is an image and must be required");
+  if (!(param.min <= param.max)) add(fmt::format("has an empty range, {}", param.range()));
+  else if (!param.required() && !default_is_allowed(param)) {
+    const std::string rule = param.type == ParamType::choice ? "one of " + join(quoted(param.choices)) : param.range();
+    add(fmt::format("has the default {}, which is not {}", toml_text(*param.def), rule.empty() ? "finite" : rule));
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ checking a table
+
+// One parameter's value against its description; problems are told in the words of a sentence that began with the
+// table and the key.
+class ValueCheck {
+ public:
+  ValueCheck(const Param& param, std::string_view what, std::vector<Problem>& problems)
+      : param_(param), what_(what), problems_(problems) {}
+
+  std::optional<Setting> check(const Value& value) {
+    switch (param_.type) {
+      case ParamType::boolean: return plain<bool>(value);
+      case ParamType::integer: return in_bounds<int64_t>(value);
+      case ParamType::real: return in_bounds<double>(value);
+      case ParamType::reals: return list<double>(value);
+      case ParamType::integers: return list<int64_t>(value);
+      case ParamType::choice: return choice(value);
+      case ParamType::string: return text(value);
+      case ParamType::image: break;
+    }
+    const auto path = text(value);
+    return path ? std::optional<Setting>(ImageSetting{std::get<std::string>(*path), {}, {}}) : std::nullopt;
+  }
+
+ private:
+  std::nullopt_t complain(const Position& where, std::string_view text) {
+    problems_.push_back({where, fmt::format("{}: parameter \"{}\" {}", what_, param_.key, text)});
+    return std::nullopt;
+  }
+  std::nullopt_t wrong_type(const Value& value) {
+    return complain(value.where, fmt::format("must be {}, not {}", wanted_text(param_.type), value.type_name()));
+  }
+
+  template <class T>
+  std::optional<Setting> plain(const Value& value) {
+    if (const T* found = value.get_if<T>()) return Setting(*found);
+    return wrong_type(value);
+  }
+
+  template <class T>
+  static std::optional<T> number(const Value& value) {
+    if (const T* found = value.get_if<T>()) return *found;
+    if constexpr (std::is_same_v<T, double>) {
+      if (const int64_t* found = value.get_if<int64_t>()) return static_cast<double>(*found);
+    }
+    return std::nullopt;
+  }
+
+  template <class T>
+  bool bounded(T number, const Position& where, std::string_view subject) {
+    const std::string shown = fmt::format("{}", number);
+    if (!std::isfinite(static_cast<double>(number))) {
+      complain(where, fmt::format("{}must be finite, not {}", subject, shown));
+      return false;
+    }
+    if (in_range(param_, static_cast<double>(number))) return true;
+    complain(where, fmt::format("{}must be {}, not {}", subject, param_.range(), shown));
+    return false;
+  }
+
+  template <class T>
+  std::optional<Setting> in_bounds(const Value& value) {
+    const auto found = number<T>(value);
+    if (!found) return wrong_type(value);
+    return bounded(*found, value.where, "") ? std::optional<Setting>(*found) : std::nullopt;
+  }
+
+  template <class T>
+  std::optional<Setting> list(const Value& value) {
+    const Array* array = value.get_if<Array>();
+    if (!array) return wrong_type(value);
+    std::vector<T> out;
+    bool good = true;
+    for (size_t i = 0; i < array->size(); ++i) {
+      const auto found = number<T>((*array)[i]);
+      if (!found) {
+        return complain((*array)[i].where, fmt::format("must be {}, but element {} is {}", wanted_text(param_.type),
+                                                       i + 1, (*array)[i].type_name()));
+      }
+      good &= bounded(*found, (*array)[i].where, fmt::format("element {} ", i + 1));
+      out.push_back(*found);
+    }
+    return good ? std::optional<Setting>(std::move(out)) : std::nullopt;
+  }
+
+  std::optional<Setting> text(const Value& value) {
+    const std::string* found = value.get_if<std::string>();
+    if (!found) return wrong_type(value);
+    if (found->find('\0') != std::string::npos) return complain(value.where, "must not hold a NUL character");
+    return Setting(*found);
+  }
+
+  std::optional<Setting> choice(const Value& value) {
+    const std::string* found = value.get_if<std::string>();
+    if (!found) return wrong_type(value);
+    if (std::count(param_.choices.begin(), param_.choices.end(), *found)) return Setting(*found);
+    return complain(value.where, fmt::format("must be one of {}, not {}{}", join(quoted(param_.choices)),
+                                             string_text(*found), did_you_mean(*found, param_.choices)));
+  }
+
+  const Param& param_;
+  std::string_view what_;
+  std::vector<Problem>& problems_;
+};
+
+std::vector<std::string> keys_of(const Schema& schema) {
+  std::vector<std::string> keys;
+  for (const Param& param : schema) keys.push_back(param.key);
+  return keys;
+}
+
+void check_unknown_keys(const Schema& schema, const Table& table, std::string_view what,
+                        const std::vector<std::string>& ignored, std::vector<Problem>& problems) {
+  const std::vector<std::string> known = keys_of(schema);
+  for (const Table::Entry& entry : table.entries) {
+    if (std::count(known.begin(), known.end(), entry.key)) continue;
+    if (std::count(ignored.begin(), ignored.end(), entry.key)) continue;
+    std::string hint = did_you_mean(entry.key, known);
+    if (hint.empty()) hint = known.empty() ? "; it has none" : "; known: " + join(known);
+    problems.push_back({entry.key_where, fmt::format("{}: unknown parameter \"{}\"{}", what, entry.key, hint)});
+  }
+}
+
+}  // namespace
+
+std::string toml_text(const Setting& setting) {
+  struct {
+    std::string operator()(bool value) const { return value ? "true" : "false"; }
+    std::string operator()(int64_t value) const { return std::to_string(value); }
+    std::string operator()(double value) const { return float_text(value); }
+    std::string operator()(const std::string& value) const { return string_text(value); }
+    std::string operator()(const std::vector<double>& value) const { return list_text(value, float_text); }
+    std::string operator()(const std::vector<int64_t>& value) const {
+      return list_text(value, [](int64_t element) { return std::to_string(element); });
+    }
+    std::string operator()(const ImageSetting& value) const { return string_text(value.path); }
+  } text;
+  return std::visit(text, setting);
+}
+
+std::string Param::range() const {
+  std::vector<std::string> parts;
+  if (!std::isinf(min)) parts.push_back((exclusive_min ? "> " : ">= ") + bound_text(min));
+  if (!std::isinf(max)) parts.push_back((exclusive_max ? "< " : "<= ") + bound_text(max));
+  return join(parts, " and ");
+}
+
+std::string Param::describe() const {
+  std::string head(type_text(type));
+  if (type == ParamType::choice) head = join(quoted(choices), " | ");
+  const std::string bounds = range();
+  if (!bounds.empty()) head += " " + bounds;
+  std::vector<std::string> parts = {head};
+  if (!unit.empty()) parts.push_back(unit);
+  parts.push_back(required() ? "required" : "default " + toml_text(*def));
+  return join(parts);
+}
+
+Schema schema_of(const sdp_descriptor& plugin) {
+  Schema schema;
+  for (uint32_t i = 0; i < plugin.n_params; ++i) schema.push_back(param_of(*plugin.params[i]));
+  return schema;
+}
+
+std::vector<std::string> schema_errors(const sdp_descriptor& plugin) {
+  if (plugin.n_params && !plugin.params) return {"the list of parameters is NULL"};
+  std::vector<std::string> errors;
+  std::set<std::string> seen;
+  for (uint32_t i = 0; i < plugin.n_params; ++i) {
+    const std::string error = shape_error(plugin.params[i], i);
+    if (!error.empty()) {
+      errors.push_back(error);
+      continue;
+    }
+    const Param param = param_of(*plugin.params[i]);
+    if (!seen.insert(param.key).second) errors.push_back(fmt::format("parameter \"{}\" is there twice", param.key));
+    add_meaning_errors(param, errors);
+  }
+  return errors;
+}
+
+const Settings::Entry& Settings::at(std::string_view key) const {
+  const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.key == key; });
+  if (it == entries_.end()) throw std::logic_error(fmt::format("no setting \"{}\"", key));
+  return *it;
+}
+
+Settings check_table(const Schema& schema, const Table& table, std::string_view what,
+                     const std::vector<std::string>& ignored, std::vector<Problem>& problems) {
+  Settings settings;
+  for (const Param& param : schema) {
+    const Table::Entry* entry = table.find(param.key);
+    if (entry) {
+      const auto value = ValueCheck(param, what, problems).check(entry->value);
+      if (value) settings.add({param.key, *value, true, entry->value.where});
+    } else if (param.def) {
+      settings.add({param.key, *param.def, false, table.where});
+    } else {
+      problems.push_back({table.where, fmt::format("{}: parameter \"{}\" is missing ({})", what, param.key,
+                                                   param.describe())});
+    }
+  }
+  check_unknown_keys(schema, table, what, ignored, problems);
+  return settings;
+}
+
+Settings default_settings(const Schema& schema) {
+  Settings settings;
+  for (const Param& param : schema) {
+    if (!param.def) throw PluginError(fmt::format("parameter \"{}\" has no default: it must be given", param.key));
+    settings.add({param.key, *param.def, false, {}});
+  }
+  return settings;
+}
+
+namespace {
+
+sdp_value plain_value(const Param& param, const Settings::Entry& entry) {
+  sdp_value v{};
+  v.struct_size = sizeof(sdp_value);
+  v.type = static_cast<int32_t>(param.type);
+  v.is_set = entry.is_set;
+  if (const auto* flag = std::get_if<bool>(&entry.value)) v.i = *flag;
+  if (const auto* integer = std::get_if<int64_t>(&entry.value)) v.i = *integer;
+  if (const auto* real = std::get_if<double>(&entry.value)) v.f = *real;
+  if (const auto* text = std::get_if<std::string>(&entry.value)) v.s = text->c_str();
+  if (const auto* reals = std::get_if<std::vector<double>>(&entry.value)) {
+    v.fv = reals->data();
+    v.n = static_cast<uint32_t>(reals->size());
+  }
+  if (const auto* integers = std::get_if<std::vector<int64_t>>(&entry.value)) {
+    v.iv = integers->data();
+    v.n = static_cast<uint32_t>(integers->size());
+  }
+  if (param.type == ParamType::choice) {
+    v.i = std::find(param.choices.begin(), param.choices.end(), v.s) - param.choices.begin();
+  }
+  return v;
+}
+
+// Row-major strides follow the shape in one vector: (shape..., strides...).
+sdp_tensor image_tensor(const ImageSetting& image, std::vector<int64_t>& dims) {
+  const size_t n = image.shape.size();
+  dims = image.shape;
+  dims.resize(2 * n, 1);
+  for (size_t i = n; i-- > 1;) dims[n + i - 1] = dims[n + i] * dims[i];
+  sdp_tensor t{};
+  t.data = const_cast<float*>(image.pixels.data());
+  t.device_type = SDP_DEVICE_CPU;
+  t.ndim = static_cast<int32_t>(n);
+  t.dtype_code = 2;
+  t.dtype_bits = 32;
+  t.dtype_lanes = 1;
+  t.shape = dims.data();
+  t.strides = dims.data() + n;
+  return t;
+}
+
+}  // namespace
+
+AbiValues::AbiValues(const Schema& schema, const Settings& settings) {
+  for (const Param& param : schema) {
+    const Settings::Entry& entry = settings.at(param.key);
+    values_.push_back(plain_value(param, entry));
+    if (const auto* image = std::get_if<ImageSetting>(&entry.value)) {
+      images_.push_back(image_tensor(*image, shapes_.emplace_back()));
+      values_.back().image = &images_.back();
+    }
+    pointers_.push_back(&values_.back());
+  }
+}
+
+}  // namespace sdpipe
