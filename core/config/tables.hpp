@@ -1,0 +1,14 @@
+// What the host's own tables of a pipeline file may hold: keys, types, ranges, defaults, docs.
+#pragma once
+
+#include "core/host/schema.hpp"
+
+namespace sdpipe {
+
+const Schema& run_schema();
+const Schema& data_schema();
+const Schema& crop_schema();  // data.crop, without `center`, which is a word or a pair
+const Schema& train_schema();
+const Schema& sample_schema();
+
+}  // namespace sdpipe
