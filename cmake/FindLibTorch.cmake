@@ -1,64 +1,111 @@
 # Finds LibTorch >= 2.7 without its own CMake package, which cannot be configured where the wheel was
 # built against a CUDA toolkit that this machine lacks.
 #
-# Looked for in this order: -DLibTorch_ROOT= or CMAKE_PREFIX_PATH (the zip of the LibTorch site, conda, a
-# distribution's package); the `torch` that python3 imports; the environment that script/bootstrap made.
+# The first that is new enough is taken, in this order: LibTorch_ROOT (-D or environment; nothing else is
+# looked at then); CMAKE_PREFIX_PATH (the zip of the LibTorch site, conda); the `torch` that python3 imports;
+# the environment that script/bootstrap made; a distribution's package.
 #
 # Targets: LibTorch::torch, and under SDPIPE_CUDA also LibTorch::torch_cuda.
-include(FindPackageHandleStandardArgs)
+#
+# script/bootstrap asks the same question with `cmake [-DSDPIPE_CUDA=ON] -P FindLibTorch.cmake`: the exit
+# status says whether there is one.
+set(_minimum 2.7)
 
-set(_sdpipe_cache "$ENV{XDG_CACHE_HOME}")
-if(NOT _sdpipe_cache)
-  set(_sdpipe_cache "$ENV{HOME}/.cache")
-endif()
-
-set(_hints ${LibTorch_ROOT})
-if(NOT _hints)
-  find_path(_prefix_include ATen/ATen.h PATH_SUFFIXES include NO_CACHE)
-  if(_prefix_include)
-    cmake_path(GET _prefix_include PARENT_PATH _hints)
+# Sets <out> to the folders to look into, best first.
+function(_libtorch_candidates out)
+  set(explicit ${LibTorch_ROOT} $ENV{LibTorch_ROOT})
+  if(explicit)
+    set(${out} ${explicit} PARENT_SCOPE)
+    return()
   endif()
-endif()
-if(NOT _hints)
-  execute_process(COMMAND python3 -c "import torch, os; print(os.path.dirname(torch.__file__))"
-    OUTPUT_VARIABLE _hints OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
-endif()
-if(NOT _hints)
-  file(GLOB _hints "${_sdpipe_cache}/sdpipe/libtorch-*/lib/python3*/site-packages/torch")
-  list(SORT _hints ORDER DESCENDING)
-endif()
+  # Found without importing it, which takes seconds.
+  execute_process(
+    COMMAND python3 -c "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])"
+    OUTPUT_VARIABLE python_torch OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  set(cache "$ENV{XDG_CACHE_HOME}")
+  if(NOT cache)
+    set(cache "$ENV{HOME}/.cache")
+  endif()
+  file(GLOB cpu "${cache}/sdpipe/libtorch-*-cpu/lib/python3*/site-packages/torch")
+  file(GLOB cuda "${cache}/sdpipe/libtorch-*-cuda/lib/python3*/site-packages/torch")
+  list(SORT cpu COMPARE NATURAL ORDER DESCENDING)
+  list(SORT cuda COMPARE NATURAL ORDER DESCENDING)
+  set(made ${cpu} ${cuda})
+  if(SDPIPE_CUDA)
+    set(made ${cuda} ${cpu}) # the CPU one links as well, but lacks what running on a GPU needs
+  endif()
+  string(REPLACE ":" ";" environment_prefixes "$ENV{CMAKE_PREFIX_PATH}")
+  set(${out} ${CMAKE_PREFIX_PATH} ${environment_prefixes} ${python_torch} ${made} /usr/local /usr PARENT_SCOPE)
+endfunction()
 
-find_path(LibTorch_INCLUDE_DIR ATen/ATen.h HINTS ${_hints} PATH_SUFFIXES include NO_DEFAULT_PATH)
-foreach(_lib torch torch_cpu c10 torch_cuda c10_cuda)
-  find_library(LibTorch_${_lib} ${_lib} HINTS ${_hints} PATH_SUFFIXES lib NO_DEFAULT_PATH)
+# Sets <out> to the version of the LibTorch below `root`, empty where its headers or libraries are not there.
+function(_libtorch_version root out)
+  set(${out} "" PARENT_SCOPE)
+  foreach(header torch/headeronly/version.h torch/csrc/api/include/torch/version.h)
+    if(EXISTS "${root}/include/${header}")
+      file(STRINGS "${root}/include/${header}" lines REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) [0-9]+")
+      if("${lines}" MATCHES "MAJOR ([0-9]+).*MINOR ([0-9]+).*PATCH ([0-9]+)")
+        set(version "${CMAKE_MATCH_1}.${CMAKE_MATCH_2}.${CMAKE_MATCH_3}")
+      endif()
+    endif()
+  endforeach()
+  file(GLOB libraries "${root}/lib/libtorch_cpu.so" "${root}/lib/*-linux-gnu/libtorch_cpu.so")
+  if(SDPIPE_CUDA)
+    file(GLOB libraries "${root}/lib/libtorch_cuda.so" "${root}/lib/*-linux-gnu/libtorch_cuda.so")
+  endif()
+  if(libraries AND EXISTS "${root}/include/ATen/ATen.h")
+    set(${out} "${version}" PARENT_SCOPE)
+  endif()
+endfunction()
+
+_libtorch_candidates(_candidates)
+set(LibTorch_FOLDER "")
+set(_refused "")
+foreach(_candidate ${_candidates})
+  _libtorch_version("${_candidate}" _version)
+  if(_version AND _version VERSION_GREATER_EQUAL _minimum)
+    set(LibTorch_FOLDER "${_candidate}")
+    set(LibTorch_VERSION "${_version}")
+    break()
+  elseif(_version)
+    string(APPEND _refused " ${_candidate} holds version ${_version}, which has another C++ ABI.")
+  elseif(LibTorch_ROOT OR DEFINED ENV{LibTorch_ROOT})
+    string(APPEND _refused " LibTorch_ROOT is ${_candidate}, which holds none.")
+  endif()
 endforeach()
-if(LibTorch_INCLUDE_DIR)
-  find_file(_version_header version.h NO_CACHE NO_DEFAULT_PATH
-    HINTS "${LibTorch_INCLUDE_DIR}/torch/headeronly" "${LibTorch_INCLUDE_DIR}/torch/csrc/api/include/torch")
-  if(_version_header)
-    file(STRINGS "${_version_header}" _version REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) [0-9]+")
-    string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*PATCH ([0-9]+).*" "\\1.\\2.\\3" LibTorch_VERSION "${_version}")
+set(_reason "sdpipe needs LibTorch ${_minimum} or newer.${_refused} Run script/bootstrap, which \
+installs one, or set LibTorch_ROOT to the folder that holds its include and lib.")
+
+if(CMAKE_SCRIPT_MODE_FILE)
+  if(NOT LibTorch_FOLDER)
+    message(FATAL_ERROR "${_reason}")
   endif()
+  return()
 endif()
 
-find_package_handle_standard_args(LibTorch
-  REQUIRED_VARS LibTorch_INCLUDE_DIR LibTorch_torch_cpu LibTorch_c10 VERSION_VAR LibTorch_VERSION
-  REASON_FAILURE_MESSAGE "Run script/bootstrap, or pass -DLibTorch_ROOT=DIR with LibTorch 2.7 or newer (older ones use another C++ ABI).")
+set(LibTorch_FOLDER "${LibTorch_FOLDER}" CACHE INTERNAL "The LibTorch in use; the scripts ask whether it is still there")
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(LibTorch REQUIRED_VARS LibTorch_FOLDER VERSION_VAR LibTorch_VERSION
+  REASON_FAILURE_MESSAGE "${_reason}")
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::torch)
-  # -idirafter: the wheel's include folder holds its own fmt and others, which must not win over the system's.
-  set(_idirafter
-    "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${LibTorch_INCLUDE_DIR}>"
-    "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${LibTorch_INCLUDE_DIR}/torch/csrc/api/include>")
+  file(GLOB LibTorch_LIBRARY_DIR "${LibTorch_FOLDER}/lib/libtorch_cpu.so" "${LibTorch_FOLDER}/lib/*-linux-gnu/libtorch_cpu.so")
+  list(GET LibTorch_LIBRARY_DIR 0 LibTorch_LIBRARY_DIR)
+  cmake_path(GET LibTorch_LIBRARY_DIR PARENT_PATH LibTorch_LIBRARY_DIR)
   add_library(LibTorch::torch INTERFACE IMPORTED)
-  target_compile_options(LibTorch::torch INTERFACE ${_idirafter})
+  # -idirafter: the wheel's include folder holds its own fmt and others, which must not win over the system's.
+  # For C++ alone: nvcc refuses it.
+  target_compile_options(LibTorch::torch INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${LibTorch_FOLDER}/include>"
+    "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${LibTorch_FOLDER}/include/torch/csrc/api/include>")
+  # libtorch_cpu.so names libraries that only other parts of the wheel's dependencies bring.
   target_link_options(LibTorch::torch INTERFACE -Wl,--allow-shlib-undefined)
-  cmake_path(GET LibTorch_torch_cpu PARENT_PATH LibTorch_LIBRARY_DIR)
-  target_link_libraries(LibTorch::torch INTERFACE ${LibTorch_torch_cpu} ${LibTorch_c10})
+  target_link_libraries(LibTorch::torch INTERFACE "${LibTorch_LIBRARY_DIR}/libtorch_cpu.so" "${LibTorch_LIBRARY_DIR}/libc10.so")
   if(SDPIPE_CUDA)
+    # Nothing refers to libtorch_cuda.so by name: it registers its kernels when it is loaded.
     add_library(LibTorch::torch_cuda INTERFACE IMPORTED)
     target_link_options(LibTorch::torch_cuda INTERFACE -Wl,--no-as-needed)
-    target_link_libraries(LibTorch::torch_cuda INTERFACE LibTorch::torch ${LibTorch_torch_cuda} ${LibTorch_c10_cuda})
+    target_link_libraries(LibTorch::torch_cuda INTERFACE LibTorch::torch
+      "${LibTorch_LIBRARY_DIR}/libtorch_cuda.so" "${LibTorch_LIBRARY_DIR}/libc10_cuda.so")
   endif()
 endif()
-mark_as_advanced(LibTorch_INCLUDE_DIR LibTorch_torch LibTorch_torch_cpu LibTorch_c10 LibTorch_torch_cuda LibTorch_c10_cuda)
