@@ -140,6 +140,17 @@ class Call {
     check(detail::host->scratch(ctx_, like, &out));
     return out;
   }
+  /* The same dtype and device as *like, another shape (batch included). */
+  sdp_tensor* scratch(Shape shape, const sdp_tensor* like) const {
+    Shape strides(shape.size(), 1);
+    for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+    sdp_tensor form = *like;
+    form.data = nullptr;
+    form.ndim = static_cast<int32_t>(shape.size());
+    form.shape = shape.data();
+    form.strides = strides.data();
+    return scratch(&form);
+  }
   sdp_tensor* keep(uint32_t slot, const sdp_tensor* like) const {
     sdp_tensor* out = nullptr;
     check(detail::host->keep(ctx_, slot, like, &out));
