@@ -1,0 +1,167 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "core/host/conformance/measure.hpp"
+
+namespace sdpipe {
+
+using namespace conformance;
+
+namespace {
+
+constexpr int64_t batch = 3;
+constexpr double step = 1e-5;  // of the central differences, in float64: truncation 1e-10, rounding 1e-11
+
+std::vector<at::Tensor> storage(const Model& model, at::ScalarType dtype) {
+  std::vector<at::Tensor> tensors;
+  for (const ModelParamInfo& p : model.params()) tensors.push_back(at::zeros(p.shape, at::TensorOptions(dtype)));
+  return tensors;
+}
+
+// A model with parameters away from special points (zero-initialised outputs would hide errors behind them).
+struct Subject {
+  Subject(const Plugin& plugin, const Settings& settings, const SampleShape& shape_in)
+      : model(plugin, settings, shape_in), dtype(model.offers(at::kDouble) ? at::kDouble : at::kFloat), shape(shape_in),
+        params(storage(model, dtype)), at(mixed_points(batch, 1)) {
+    for (double& level : at.level) level = std::max(level, 0.02);
+    for (double& t : at.t) t = std::max(t, 0.02);
+    if (model.is_fitted()) model.fit(params, NoiseCalibration(shape, dtype), corruption);
+    else shake();
+    params.changed();
+  }
+  void shake() {
+    model.init(params, 7);
+    for (size_t i = 0; i < params.tensors().size(); ++i) {
+      const at::Tensor& p = params.tensors()[i];
+      if (model.params()[i].frozen) continue;
+      p.add_(random_batch(1, {p.numel()}, dtype, static_cast<uint32_t>(i % 4096)).view(p.sizes()), 0.05);
+    }
+  }
+  CallScope scope() const {
+    CallScope s;
+    s.corruption = &corruption;
+    s.random.purpose = Purpose::model;
+    s.random.sample = samples;
+    return s;
+  }
+  ModelCall call() const { return {params, at, scope()}; }
+  at::Tensor noise(uint32_t draw) const { return random_batch(batch, shape, dtype, draw); }
+
+  Model model;
+  at::ScalarType dtype;
+  SampleShape shape;
+  ParamSet params;
+  Points at;
+  ScaledIdentity corruption;
+  std::vector<uint64_t> samples = {0, 1, 2};
+};
+
+LawResult distinct_names(const Subject& s) {
+  return stated("model.distinct_parameter_names", [&]() -> std::string {
+    std::set<std::string> names;
+    for (const ModelParamInfo& p : s.model.params()) {
+      if (!names.insert(p.name).second) return fmt::format("two parameters are named \"{}\"", p.name);
+    }
+    return "";
+  });
+}
+
+// <gy, dy/dx v> by central differences against <gx, v>
+LawResult input_gradient(const Subject& s) {
+  return bounded("model.vjp_of_input", s.dtype == at::kDouble ? 1e-6 : 1e-2, [&] {
+    const double h = s.dtype == at::kDouble ? step : 1e-2;
+    const at::Tensor x = s.noise(1), gy = s.noise(2), v = s.noise(3);
+    auto [y, saved] = s.model.forward_saving(s.call(), x);
+    const at::Tensor gx = s.model.vjp(s.call(), x, saved, gy, nullptr, true);
+    const at::Tensor difference = (s.model.forward(s.call(), x + h * v) - s.model.forward(s.call(), x - h * v)) / (2 * h);
+    return std::abs(dot(gy, difference) - dot(gx, v)) / std::max(norm(gx) * norm(v) / std::sqrt(static_cast<double>(v.numel())), 1e-12);
+  });
+}
+
+// The same for each parameter along a random direction.
+LawResult parameter_gradients(Subject& s) {
+  return stated("model.vjp_of_parameters", [&]() -> std::string {
+    if (s.model.is_fitted()) return "";  // fitted, never trained: no gradient is asked for
+    if (s.dtype != at::kDouble) return "needs float64, which the plugin does not offer";
+    const at::Tensor x = s.noise(1), gy = s.noise(2);
+    const ParamSet gradients(storage(s.model, s.dtype));
+    auto [y, saved] = s.model.forward_saving(s.call(), x);
+    s.model.vjp(s.call(), x, saved, gy, &gradients, false);
+    for (size_t i = 0; i < s.params.tensors().size(); ++i) {
+      if (s.model.params()[i].frozen) continue;
+      const at::Tensor& p = s.params.tensors()[i];
+      const at::Tensor v = random_batch(1, {p.numel()}, s.dtype, 11).view(p.sizes());
+      const auto moved = [&](double h) {
+        p.add_(v, h);
+        s.params.changed();
+        return dot(gy, s.model.forward(s.call(), x));
+      };
+      const double up = moved(step), down = moved(-2 * step);
+      moved(step);
+      const double expected = (up - down) / (2 * step), found = dot(gradients.tensors()[i], v);
+      if (std::abs(found - expected) <= 1e-5 * std::max({std::abs(expected), norm(gradients.tensors()[i]), 1e-3})) continue;
+      return fmt::format("parameter \"{}\": vjp gives {:.8g} along a random direction, central differences {:.8g}",
+                         s.model.params()[i].name, found, expected);
+    }
+    return "";
+  });
+}
+
+// forward(A, SAVE), forward(B), vjp(A): what A saved is A's own.
+LawResult interleaved(const Subject& s) {
+  return stated("model.vjp_after_another_forward", [&]() -> std::string {
+    const at::Tensor a = s.noise(1), b = s.noise(4), gy = s.noise(2);
+    auto [y_alone, saved_alone] = s.model.forward_saving(s.call(), a);
+    const at::Tensor alone = s.model.vjp(s.call(), a, saved_alone, gy, nullptr, true);
+    auto [y_a, saved_a] = s.model.forward_saving(s.call(), a);
+    auto [y_b, saved_b] = s.model.forward_saving(s.call(), b);
+    s.model.forward(s.call(), b);
+    const at::Tensor after = s.model.vjp(s.call(), a, saved_a, gy, nullptr, true);
+    return after.equal(alone) ? "" : "the gradient of A changes when B runs between A's forward and its vjp";
+  });
+}
+
+LawResult repeated_vjp(const Subject& s) {
+  return stated("model.vjp_twice", [&]() -> std::string {
+    const at::Tensor x = s.noise(1), gy = s.noise(2);
+    auto [y, saved] = s.model.forward_saving(s.call(), x);
+    const at::Tensor first = s.model.vjp(s.call(), x, saved, gy, nullptr, true, false);
+    return s.model.vjp(s.call(), x, saved, gy, nullptr, true, true).equal(first) ? "" : "a second vjp of one forward differs";
+  });
+}
+
+LawResult batch_equals_single(const Subject& s) {
+  return bounded("model.batch_equals_single", s.dtype == at::kDouble ? 1e-9 : 1e-4, [&] {
+    const at::Tensor x = s.noise(5), whole = s.model.forward(s.call(), x);
+    double worst = 0;
+    for (int64_t b = 0; b < batch; ++b) {
+      const Points at = row(s.at, static_cast<size_t>(b));
+      const at::Tensor one = s.model.forward({s.params, at, s.scope()}, x.slice(0, b, b + 1).contiguous());
+      worst = std::max(worst, relative_difference(one[0], whole[b]));
+    }
+    return worst;
+  });
+}
+
+LawResult repeatable(const Subject& s) {
+  return stated("model.repeatable", [&]() -> std::string {
+    const at::Tensor x = s.noise(6), before = x.clone(), first = s.model.forward(s.call(), x);
+    if (!x.equal(before)) return "forward wrote into its input";
+    return s.model.forward(s.call(), x).equal(first) ? "" : "forward gave different values for equal inputs";
+  });
+}
+
+}  // namespace
+
+std::vector<LawResult> check_model(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
+  Subject s(plugin, settings, shape);
+  return {distinct_names(s), input_gradient(s),     parameter_gradients(s), interleaved(s),
+          repeated_vjp(s),   batch_equals_single(s), repeatable(s)};
+}
+
+}  // namespace sdpipe

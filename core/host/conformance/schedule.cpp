@@ -1,0 +1,29 @@
+#include "core/host/conformance/measure.hpp"
+
+namespace sdpipe {
+
+using namespace conformance;
+
+std::vector<LawResult> check_schedule(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
+  // The face refuses what is not monotone, not finite or has wrong ends; its sentence is the finding.
+  const auto select = [&](uint32_t n) {
+    const Schedule schedule(plugin, settings);
+    std::pair<std::vector<double>, std::vector<double>> path;
+    schedule.select(NoiseCalibration(shape, at::kFloat), n, schedule.fills_level() ? &path.first : nullptr,
+                    schedule.fills_sigma() ? &path.second : nullptr);
+    return path;
+  };
+  return {
+      stated("schedule.fills_something", [&]() -> std::string {
+        const bool fills = plugin.has(SDP_CAP_FILLS_LEVEL) || plugin.has(SDP_CAP_FILLS_SIGMA);
+        return fills ? "" : "it sets neither SDP_CAP_FILLS_LEVEL nor SDP_CAP_FILLS_SIGMA";
+      }),
+      stated("schedule.monotone_with_right_ends", [&]() -> std::string { return select(1025), ""; }),
+      stated("schedule.any_length", [&]() -> std::string { return select(2), select(33), ""; }),
+      stated("schedule.repeatable", [&]() -> std::string {
+        return select(257) == select(257) ? "" : "two calls on equal data gave different paths";
+      }),
+  };
+}
+
+}  // namespace sdpipe

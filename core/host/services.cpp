@@ -1,0 +1,208 @@
+#include "core/host/services.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "core/base/log.hpp"
+#include "core/host/operators.hpp"
+
+namespace sdpipe {
+namespace {
+
+at::Tensor tensor_like(const sdp_tensor& like) {
+  const at::Tensor view = sdp::as_tensor(&like);
+  return at::empty(view.sizes(), view.options());
+}
+
+// float or double: the dtypes of samples.
+template <class F>
+void by_float_type(const at::Tensor& x, F&& f) {
+  if (x.scalar_type() == at::kDouble) f(double{});
+  else if (x.scalar_type() == at::kFloat) f(float{});
+  else throw PluginError("host services take float32 and float64 tensors");
+}
+
+template <class T>
+void lincomb_range(T* out, std::span<const double> coef, const std::vector<const T*>& x, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    T sum = 0;
+    for (size_t k = 0; k < x.size(); ++k) sum += static_cast<T>(coef[k]) * x[k][i];
+    out[i] = sum;
+  }
+}
+
+constexpr int64_t elements_per_task = 1 << 15;
+
+void lincomb_on_device(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x) {
+  at::Tensor sum = x[0] * coef[0];
+  for (size_t i = 1; i < x.size(); ++i) sum.add_(x[i], coef[i]);
+  out.copy_(sum);
+}
+
+}  // namespace
+
+void lincomb(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x) {
+  if (!out.is_cpu()) return lincomb_on_device(out, coef, x);
+  by_float_type(out, [&](auto zero) {
+    using T = decltype(zero);
+    std::vector<const T*> inputs;
+    for (const at::Tensor& input : x) {
+      if (input.sizes() != out.sizes() || input.scalar_type() != out.scalar_type()) {
+        throw PluginError("lincomb: all tensors must have one shape and dtype");
+      }
+      inputs.push_back(input.const_data_ptr<T>());
+    }
+    T* result = out.data_ptr<T>();
+    at::parallel_for(0, out.numel(), elements_per_task,
+                     [&](int64_t begin, int64_t end) { lincomb_range(result, coef, inputs, begin, end); });
+  });
+}
+
+sdp_tensor* Kept::get(uint32_t slot, const sdp_tensor& like) {
+  Entry& entry = entries_[slot];
+  if (!entry.view) {
+    entry.tensor = tensor_like(like).zero_();
+    entry.view = std::make_unique<sdp::TensorView>(entry.tensor);
+  }
+  if (entry.tensor.sizes() != sdp::as_tensor(&like).sizes()) throw PluginError(fmt::format("keep: slot {} has another shape", slot));
+  return entry.view->get();
+}
+
+void RandomScope::fill(int32_t distribution, uint32_t draw, at::Tensor& out) const {
+  if (replacement && (*replacement)(step, draw, out)) return;
+  if (!out.is_cpu()) {
+    at::Tensor drawn = at::empty(out.sizes(), out.options().device(at::kCPU));
+    fill(distribution, draw, drawn);
+    out.copy_(drawn);
+    return;
+  }
+  const auto stream_of = [&](int64_t row) {
+    if (key) return Stream{key[row], Purpose::corruption, 0, 0, draw};
+    return Stream{seed, purpose, sample[static_cast<size_t>(row)], step, draw};
+  };
+  by_float_type(out, [&](auto zero) {
+    using T = decltype(zero);
+    // init() fills whole parameters: one stream each, not one per row.
+    const int64_t rows = parameters.empty() ? out.size(0) : 1;
+    const size_t length = static_cast<size_t>(out.numel() / std::max<int64_t>(rows, 1));
+    T* first = out.data_ptr<T>();
+    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) {
+        const std::span<T> row(first + static_cast<size_t>(b) * length, length);
+        if (distribution == SDP_NORMAL) fill_normal(stream_of(b), row);
+        else fill_uniform(stream_of(b), row);
+      }
+    });
+  });
+}
+
+namespace {
+
+sdp_status fail(sdp_ctx* ctx, sdp_status code, const char* param, const char* text) noexcept {
+  try {
+    ctx->failure = {code, param ? param : "", text ? text : ""};
+  } catch (...) {
+    ctx->held_back = std::current_exception();
+  }
+  return code;
+}
+
+void log_for(sdp_ctx* ctx, int32_t level, const char* text) noexcept {
+  ctx->guarded([&] { log(static_cast<LogLevel>(std::clamp(level, 0, 3)), fmt::format("{}: {}", ctx->plugin, text)); });
+}
+
+int32_t cancelled(sdp_ctx* ctx) noexcept { return ctx->scope.cancel && ctx->scope.cancel->load(); }
+
+void progress(sdp_ctx* ctx, double fraction) noexcept {
+  if (ctx->scope.progress) ctx->guarded([&] { ctx->scope.progress(fraction); });
+}
+
+sdp_status scratch(sdp_ctx* ctx, const sdp_tensor* like, sdp_tensor** out) noexcept {
+  return ctx->guarded([&] {
+    const at::Tensor tensor = tensor_like(*like);
+    ctx->scratch.push_back({tensor, std::make_unique<sdp::TensorView>(tensor)});
+    *out = ctx->scratch.back().view->get();
+  });
+}
+
+sdp_status not_offered(sdp_ctx* ctx, const char* service) noexcept {
+  return fail(ctx, SDP_E_UNSUPPORTED, nullptr, fmt::format("host->{} is not offered in this call", service).c_str());
+}
+
+sdp_status keep(sdp_ctx* ctx, uint32_t slot, const sdp_tensor* like, sdp_tensor** out) noexcept {
+  if (!ctx->scope.kept) return not_offered(ctx, "keep");
+  return ctx->guarded([&] { *out = ctx->scope.kept->get(slot, *like); });
+}
+
+sdp_status lincomb_for(sdp_ctx* ctx, sdp_tensor* out, uint32_t n, const double* coef, const sdp_tensor* const* x) noexcept {
+  return ctx->guarded([&] {
+    at::Tensor result = sdp::as_tensor(out);
+    std::vector<at::Tensor> inputs;
+    for (uint32_t i = 0; i < n; ++i) inputs.push_back(sdp::as_tensor(x[i]));
+    lincomb(result, {coef, n}, inputs);
+  });
+}
+
+// Inside init: which parameter `out` is, so that each has a stream of its own.
+uint64_t parameter_index(std::span<sdp_tensor* const> parameters, const sdp_tensor& out) {
+  const auto it = std::find_if(parameters.begin(), parameters.end(), [&](const sdp_tensor* p) { return p->data == out.data; });
+  return static_cast<uint64_t>(it - parameters.begin());
+}
+
+sdp_status random(sdp_ctx* ctx, int32_t distribution, uint32_t draw, sdp_tensor* out) noexcept {
+  RandomScope scope = ctx->scope.random;
+  if (draw > 0xFFF) return fail(ctx, SDP_E_INVALID, nullptr, "host->random: draw must be below 4096");
+  return ctx->guarded([&] {
+    at::Tensor result = sdp::as_tensor(out);
+    const uint64_t index = parameter_index(scope.parameters, *out);
+    if (!scope.parameters.empty()) scope.sample = {&index, 1};
+    const size_t rows = scope.key || !scope.parameters.empty() ? 0 : static_cast<size_t>(out->shape[0]);
+    if (rows > scope.sample.size()) throw PluginError("host->random: axis 0 of out must be the batch of this call");
+    scope.fill(distribution, draw, result);
+  });
+}
+
+void* stream(sdp_ctx*) noexcept { return nullptr; }
+
+sdp_status with_corruption(sdp_ctx* ctx, const sdp_point* at, const sdp_tensor* x, sdp_tensor* y, bool transposed) noexcept {
+  if (!ctx->scope.corruption) return not_offered(ctx, transposed ? "adjoint" : "corrupt");
+  return ctx->guarded([&] {
+    const Points points = Points::copy_of(*at);
+    const at::Tensor input = sdp::as_tensor(x);
+    const Corruption& c = *ctx->scope.corruption;
+    sdp::as_tensor(y).copy_(transposed ? c.adjoint(points, input) : c.apply(points, input));
+  });
+}
+
+sdp_status corrupt(sdp_ctx* ctx, const sdp_point* at, const sdp_tensor* x, sdp_tensor* y) noexcept {
+  return with_corruption(ctx, at, x, y, false);
+}
+sdp_status adjoint(sdp_ctx* ctx, const sdp_point* at, const sdp_tensor* x, sdp_tensor* y) noexcept {
+  return with_corruption(ctx, at, x, y, true);
+}
+
+const void* extension(const char*) noexcept { return nullptr; }
+
+}  // namespace
+
+const sdp_host& host_services() {
+  static const sdp_host host = {sizeof(sdp_host), SDP_ABI_MAJOR, SDP_ABI_MINOR, "sdpipe", SDPIPE_VERSION, fail, log_for,
+                                cancelled, progress, scratch, keep, lincomb_for, random, stream, corrupt, adjoint, extension};
+  return host;
+}
+
+}  // namespace sdpipe
+
+void sdp_ctx::require(sdp_status status, std::string_view what) {
+  if (status == SDP_OK && !held_back) return;
+  if (held_back) std::rethrow_exception(std::exchange(held_back, nullptr));
+  if (status == SDP_E_CANCELLED && scope.cancel && scope.cancel->load()) throw sdpipe::Cancelled();
+  const std::string reason = failure.text.empty() ? fmt::format("status {} without a reason", status) : failure.text;
+  const std::string key = failure.param.empty() ? "" : fmt::format(" (parameter \"{}\")", failure.param);
+  throw sdpipe::PluginFailure(fmt::format("plugin \"{}\": {} failed: {}{}", plugin, what, reason, key), failure.param);
+}
