@@ -1,0 +1,291 @@
+#include "core/config/pipeline.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "core/base/text.hpp"
+#include "core/config/document.hpp"
+#include "core/config/overrides.hpp"
+#include "core/config/plugin_tables.hpp"
+#include "core/config/tables.hpp"
+
+namespace sdpipe {
+namespace {
+
+constexpr std::string_view kTables[] = {"run",   "data",  "corruption", "schedule", "noise",
+                                        "model", "train", "sampler",    "sample"};
+
+std::vector<std::string> table_names() { return {std::begin(kTables), std::end(kTables)}; }
+
+// What it takes to turn a document into a pipeline.
+class Checker {
+ public:
+  Checker(const Document& document, const std::filesystem::path& file, const Registry& registry,
+          std::vector<Problem>& problems)
+      : document_(document), file_(file), plugins_(registry, std::filesystem::absolute(file).parent_path(), problems),
+        problems_(problems) {}
+
+  Pipeline check() {
+    check_table_names();
+    Pipeline pipeline;
+    pipeline.source = document_.source->name;
+    check_run(pipeline);
+    check_data(pipeline);
+    check_plugins(pipeline);
+    check_train(pipeline);
+    check_sample(pipeline);
+    check_capabilities(pipeline);
+    return pipeline;
+  }
+
+ private:
+  void complain(const Position& where, std::string text) { problems_.push_back({where, std::move(text)}); }
+
+  void check_table_names() {
+    for (const Table::Entry& entry : document_.root.entries) {
+      if (entry.key == "variant" || entry.key == "ablate") {
+        complain(entry.key_where, fmt::format("[[{}]] is not supported in this version: run one pipeline file for each "
+                                              "case, or use overrides", entry.key));
+      } else if (!std::count(std::begin(kTables), std::end(kTables), entry.key)) {
+        check_stray(entry);
+      }
+    }
+  }
+
+  void check_stray(const Table::Entry& entry) {
+    const std::vector<std::string> names = table_names();
+    std::string hint = did_you_mean(entry.key, names);
+    if (hint.empty()) hint = "; known: " + join(names);
+    const bool is_table = entry.value.get_if<Table>() || entry.value.get_if<Array>();
+    complain(entry.key_where, is_table ? fmt::format("unknown table \"{}\"{}", entry.key, hint)
+                                       : fmt::format("key \"{}\" stands outside the tables{}", entry.key, hint));
+  }
+
+  // Null where the table is absent or not a table; then that has been said, if it matters.
+  const Table* table(std::string_view name, bool required) {
+    const Table::Entry* entry = document_.root.find(name);
+    if (!entry) {
+      if (required) complain(document_.root.where, fmt::format("table \"{}\" is missing", name));
+      return nullptr;
+    }
+    const Table* found = entry->value.get_if<Table>();
+    if (!found) {
+      complain(entry->key_where, fmt::format("\"{}\" must be a table, not {}", name, entry->value.type_name()));
+    }
+    return found;
+  }
+
+  Settings host_table(const Schema& schema, std::string_view name, const Table* found,
+                      const std::vector<std::string>& ignored = {}) {
+    Table absent;
+    absent.where = document_.root.where;
+    return check_table(schema, found ? *found : absent, fmt::format("table \"{}\"", name), ignored, problems_);
+  }
+
+  // Entry of a host table for filling in a default that depends on something else; null where it was refused.
+  static Settings::Entry* entry(Settings& settings, std::string_view key) {
+    auto& entries = settings.entries();
+    const auto it = std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.key == key; });
+    return it == entries.end() ? nullptr : &*it;
+  }
+
+  void check_run(Pipeline& pipeline) {
+    pipeline.run = host_table(run_schema(), "run", table("run", false));
+    Settings::Entry* name = entry(pipeline.run, "name");
+    if (!name) return;
+    if (!name->is_set) name->value = file_.stem().string();
+    const std::string& text = std::get<std::string>(name->value);
+    const bool control = std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; });
+    const bool plain = !text.empty() && text.find('/') == std::string::npos && text[0] != '.' && text[0] != '-';
+    if (plain && !control && text.size() <= 200) return;
+    complain(name->where, fmt::format("table \"run\": parameter \"name\" must be a plain folder name (no \"/\", no "
+                                      "\".\" or \"-\" in front, at most 200 bytes), not {}", toml_text(text)));
+  }
+
+  void check_data(Pipeline& pipeline) {
+    const Table* found = table("data", true);
+    if (!found) return;
+    pipeline.data = host_table(data_schema(), "data", found, {"crop"});
+    const Settings::Entry* channels = entry(pipeline.data, "channels");
+    if (channels && std::get<int64_t>(channels->value) == 2) {
+      complain(channels->where, "table \"data\": parameter \"channels\" must be 0, 1 or 3, not 2");
+    }
+    if (const Table::Entry* crop = found->find("crop")) check_crop(pipeline, *crop);
+  }
+
+  void check_crop(Pipeline& pipeline, const Table::Entry& crop) {
+    const Table* found = crop.value.get_if<Table>();
+    if (!found) {
+      return complain(crop.value.where, fmt::format("table \"data\": parameter \"crop\" must be a table, for example "
+                                                    "{{ size = 140, center = \"image\" }}, not {}",
+                                                    crop.value.type_name()));
+    }
+    Settings settings = check_table(crop_schema(), *found, "table \"data.crop\"", {"center"}, problems_);
+    pipeline.crop.emplace();
+    if (const auto* size = entry(settings, "size")) pipeline.crop->size = std::get<int64_t>(size->value);
+    if (const Table::Entry* center = found->find("center")) pipeline.crop->center = check_center(center->value);
+  }
+
+  std::optional<std::array<int64_t, 2>> check_center(const Value& value) {
+    const std::string* word = value.get_if<std::string>();
+    if (word && *word == "image") return std::nullopt;
+    const Array* pair = value.get_if<Array>();
+    if (pair && pair->size() == 2) {
+      const auto* x = (*pair)[0].get_if<int64_t>();
+      const auto* y = (*pair)[1].get_if<int64_t>();
+      if (x && y && *x >= 0 && *y >= 0) return std::array{*x, *y};
+    }
+    complain(value.where, "table \"data.crop\": parameter \"center\" must be \"image\" or [x, y] in px from the upper "
+                          "left corner");
+    return std::nullopt;
+  }
+
+  void check_plugins(Pipeline& pipeline) {
+    if (const auto* entry = plugin_entry("corruption")) pipeline.corruption = plugins_.corruption(entry->value);
+    const Table* schedule = table("schedule", true);
+    const Table* noise = table("noise", false);
+    if (schedule) pipeline.schedule = plugins_.levels(*schedule);
+    if (noise) pipeline.noise = plugins_.sigma(*noise);
+    plugins_.check_pair(pipeline.schedule, pipeline.noise, document_.root.find("noise"));
+    if (const Table* model = table("model", true)) pipeline.model = plugins_.one(SDP_KIND_MODEL, *model, "model");
+    if (const Table* sampler = table("sampler", true)) {
+      pipeline.sampler = plugins_.one(SDP_KIND_SAMPLER, *sampler, "sampler");
+    }
+  }
+
+  const Table::Entry* plugin_entry(std::string_view name) {
+    const Table::Entry* entry = document_.root.find(name);
+    if (!entry) complain(document_.root.where, fmt::format("table \"{}\" is missing", name));
+    return entry;
+  }
+
+  void check_train(Pipeline& pipeline) {
+    const Table* found = table("train", false);
+    if (found) pipeline.train = host_table(train_schema(), "train", found);
+    if (pipeline.model.plugin) check_model_against_train(pipeline, found);
+    if (!pipeline.train) return;
+    Settings& train = *pipeline.train;
+    const Settings::Entry* betas = entry(train, "betas");
+    if (betas && std::get<std::vector<double>>(betas->value).size() != 2) {
+      complain(betas->where, "table \"train\": parameter \"betas\" must have 2 elements, the decays of Adam's two moments");
+    }
+    check_train_lengths(train);
+  }
+
+  void check_model_against_train(const Pipeline& pipeline, const Table* train) {
+    const std::string id = pipeline.model.plugin->id();
+    const bool is_fitted = SDP_HAS(pipeline.model.plugin->descriptor->model, sdp_model_vt, fit);
+    const bool has_train = document_.root.find("train") != nullptr;
+    if (is_fitted && train) complain(train->where, fmt::format("model \"{}\" is fitted, not trained: remove [train]", id));
+    if (!is_fitted && !has_train) {
+      complain(pipeline.model.where, fmt::format("model \"{}\" is trained: add [train] with images = N", id));
+    }
+  }
+
+  void check_train_lengths(Settings& train) {
+    const Settings::Entry* images = entry(train, "images");
+    const Settings::Entry* batch = entry(train, "batch");
+    Settings::Entry* every = entry(train, "checkpoint_every_images");
+    if (!images || !batch || !every) return;
+    const int64_t n = std::get<int64_t>(images->value), b = std::get<int64_t>(batch->value);
+    if (n < b) {
+      complain(images->where, fmt::format("table \"train\": parameter \"images\" must be at least one batch of {}, not {}",
+                                          b, n));
+    }
+    if (std::get<int64_t>(every->value) == 0) every->value = std::max(b, n / 10);
+  }
+
+  void check_sample(Pipeline& pipeline) {
+    pipeline.sample = host_table(sample_schema(), "sample", table("sample", false));
+    Settings::Entry* seed = entry(pipeline.sample, "seed");
+    const Settings::Entry* run_seed = entry(pipeline.run, "seed");
+    if (seed && run_seed && !seed->is_set) seed->value = run_seed->value;
+  }
+
+  // Only what computes on tensors of the run: schedules see calibration data in float32.
+  void check_capabilities(const Pipeline& pipeline) {
+    std::vector<const PluginChoice*> used = {&pipeline.model, &pipeline.sampler};
+    for (const PluginChoice& operator_ : pipeline.corruption) used.push_back(&operator_);
+    const auto set_to = [&](std::string_view key, std::string_view value) {
+      const auto& entries = pipeline.run.entries();
+      return std::any_of(entries.begin(), entries.end(), [&](const auto& e) {
+        return e.key == key && std::get<std::string>(e.value) == value;
+      });
+    };
+    const bool exact = set_to("precision", "float64"), cuda = set_to("device", "cuda");
+    for (const PluginChoice* choice : used) {
+      if (!choice->plugin) continue;
+      const sdp_descriptor& d = *choice->plugin->descriptor;
+      const auto refuse = [&](std::string_view setting, std::string_view lacks) {
+        complain(choice->where, fmt::format("{} \"{}\" cannot be used with run.{}: it does not offer {}",
+                                            kind_name(d.kind), d.id, setting, lacks));
+      };
+      if (exact && !(d.dtypes & SDP_DTYPE_F64)) refuse("precision = \"float64\"", "float64");
+      if (cuda && !(d.devices & SDP_ON_CUDA)) refuse("device = \"cuda\"", "CUDA");
+    }
+  }
+
+  const Document& document_;
+  std::filesystem::path file_;
+  PluginTables plugins_;
+  std::vector<Problem>& problems_;
+};
+
+std::string all_of(const std::vector<Problem>& problems, const std::string& name) {
+  std::string text;
+  for (const Problem& problem : problems) text += problem.render() + "\n\n";
+  return text + fmt::format("{} problem{} in {}", problems.size(), problems.size() == 1 ? "" : "s", name);
+}
+
+// File first, then the command line, each from top to bottom.
+void sort_by_place(std::vector<Problem>& problems, const Document& document) {
+  const auto place = [&](const Problem& p) {
+    const bool from_file = p.where.source == document.source;
+    return std::tuple(!from_file, from_file || !p.where.source ? "" : p.where.source->name, p.where.line, p.where.column);
+  };
+  std::stable_sort(problems.begin(), problems.end(),
+                   [&](const Problem& a, const Problem& b) { return place(a) < place(b); });
+}
+
+Pipeline check_document(Document document, const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                        const Registry& registry, std::vector<Problem> problems) {
+  Pipeline pipeline;
+  // A file that is no TOML is not looked at any further: every key would be missing.
+  if (problems.empty()) {
+    apply_overrides(document, overrides, problems);
+    pipeline = Checker(document, file, registry, problems).check();
+  }
+  if (problems.empty()) return pipeline;
+  sort_by_place(problems, document);
+  throw PipelineErrors(std::move(problems), document.source->name);
+}
+
+}  // namespace
+
+Position position_of(const PluginChoice& choice, std::string_view key) {
+  for (const Settings::Entry& entry : choice.settings.entries()) {
+    if (entry.key == key) return entry.where;
+  }
+  return choice.where;
+}
+
+PipelineErrors::PipelineErrors(std::vector<Problem> found, const std::string& name)
+    : UsageError(all_of(found, name)), problems(std::move(found)) {}
+
+Pipeline load_pipeline(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                       const Registry& registry) {
+  std::vector<Problem> problems;
+  Document document = read_document(file, problems);
+  return check_document(std::move(document), file, overrides, registry, std::move(problems));
+}
+
+Pipeline parse_pipeline(std::string_view text, const std::filesystem::path& name,
+                        const std::vector<std::string>& overrides, const Registry& registry) {
+  std::vector<Problem> problems;
+  Document document = parse_document(text, name.string(), problems);
+  return check_document(std::move(document), name, overrides, registry, std::move(problems));
+}
+
+}  // namespace sdpipe

@@ -1,0 +1,146 @@
+#include "core/config/resolved.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace sdpipe {
+namespace {
+
+void write_settings(std::string& out, const Settings& settings) {
+  for (const Settings::Entry& entry : settings.entries()) out += fmt::format("{} = {}\n", entry.key, toml_text(entry.value));
+}
+
+void write_plugin(std::string& out, std::string_view header, const PluginChoice& choice, bool in_composition) {
+  out += fmt::format("\n{}\ntype = {}\n", header, toml_text(choice.plugin->id()));
+  if (in_composition) out += fmt::format("from = {}\nto = {}\n", toml_text(choice.from), toml_text(choice.to));
+  write_settings(out, choice.settings);
+}
+
+void write_data(std::string& out, const Pipeline& pipeline) {
+  out += "\n[data]\n";
+  write_settings(out, pipeline.data);
+  if (!pipeline.crop) return;
+  const auto& center = pipeline.crop->center;
+  const std::string where = center ? fmt::format("[{}, {}]", (*center)[0], (*center)[1]) : "\"image\"";
+  out += fmt::format("crop = {{ size = {}, center = {} }}\n", pipeline.crop->size, where);
+}
+
+// ------------------------------------------------------------------------------------------------ identity
+
+// What resolved.toml says, as (key, text) pairs in its order: two runs are compared by it. A table that may be absent
+// is a fact of its own, with its name as the key.
+using Facts = std::vector<std::pair<std::string, std::string>>;
+
+bool is_indifferent(const std::string& key) {
+  static const std::set<std::string> keys = {"run.threads",
+                                             "run.device",
+                                             "data.workers",
+                                             "train.checkpoint_every_images",
+                                             "train.keep_checkpoints",
+                                             "train.log_every"};
+  return keys.count(key) != 0;
+}
+
+void add_settings(Facts& facts, const std::string& table, const Settings& settings) {
+  for (const Settings::Entry& entry : settings.entries()) {
+    const std::string key = table + "." + entry.key;
+    if (!is_indifferent(key)) facts.emplace_back(key, toml_text(entry.value));
+  }
+}
+
+void add_plugin(Facts& facts, const std::string& table, const PluginChoice& choice, bool in_composition) {
+  facts.emplace_back(table, "");
+  facts.emplace_back(table + ".type", toml_text(choice.plugin->id()));
+  if (in_composition) {
+    facts.emplace_back(table + ".from", toml_text(choice.from));
+    facts.emplace_back(table + ".to", toml_text(choice.to));
+  }
+  add_settings(facts, table, choice.settings);
+}
+
+Facts facts_of(const Pipeline& pipeline) {
+  Facts facts;
+  add_settings(facts, "run", pipeline.run);
+  add_settings(facts, "data", pipeline.data);
+  if (pipeline.crop) {
+    facts.emplace_back("data.crop", "");
+    facts.emplace_back("data.crop.size", std::to_string(pipeline.crop->size));
+    const auto& center = pipeline.crop->center;
+    facts.emplace_back("data.crop.center", center ? fmt::format("{}, {}", (*center)[0], (*center)[1]) : "image");
+  }
+  for (size_t i = 0; i < pipeline.corruption.size(); ++i) {
+    const std::string table = pipeline.composed() ? fmt::format("corruption.{}", i) : "corruption";
+    add_plugin(facts, table, pipeline.corruption[i], pipeline.composed());
+  }
+  add_plugin(facts, "schedule", pipeline.schedule, false);
+  if (pipeline.noise) add_plugin(facts, "noise", *pipeline.noise, false);
+  add_plugin(facts, "model", pipeline.model, false);
+  if (pipeline.train) {
+    facts.emplace_back("train", "");
+    add_settings(facts, "train", *pipeline.train);
+  }
+  return facts;
+}
+
+const std::string* find(const Facts& facts, const std::string& key) {
+  const auto it = std::find_if(facts.begin(), facts.end(), [&](const auto& fact) { return fact.first == key; });
+  return it == facts.end() ? nullptr : &it->second;
+}
+
+bool goes_on(const Pipeline& done, const Pipeline& next) {
+  return done.train && next.train && next.train->text("decay") == "constant" &&
+         next.train->integer("images") > done.train->integer("images");
+}
+
+bool agree(const Facts& a, const Facts& b, const std::string& key) {
+  const std::string* x = find(a, key);
+  const std::string* y = find(b, key);
+  return x && y ? *x == *y : x == y;
+}
+
+// Where a table is there in one only, or has another type, its other keys say nothing more.
+bool says_more(const Facts& a, const Facts& b, const std::string& key) {
+  const std::string table = key.substr(0, key.rfind('.'));
+  if (table == key) return true;
+  return agree(a, b, table) && (key == table + ".type" || agree(a, b, table + ".type"));
+}
+
+}  // namespace
+
+std::string to_toml(const Pipeline& pipeline) {
+  std::string out = "[run]\n";
+  write_settings(out, pipeline.run);
+  write_data(out, pipeline);
+  for (const PluginChoice& choice : pipeline.corruption) {
+    write_plugin(out, pipeline.composed() ? "[[corruption]]" : "[corruption]", choice, pipeline.composed());
+  }
+  write_plugin(out, "[schedule]", pipeline.schedule, false);
+  if (pipeline.noise) write_plugin(out, "[noise]", *pipeline.noise, false);
+  write_plugin(out, "[model]", pipeline.model, false);
+  if (pipeline.train) {
+    out += "\n[train]\n";
+    write_settings(out, *pipeline.train);
+  }
+  write_plugin(out, "[sampler]", pipeline.sampler, false);
+  out += "\n[sample]\n";
+  write_settings(out, pipeline.sample);
+  return out;
+}
+
+std::vector<std::string> identity_differences(const Pipeline& done, const Pipeline& next) {
+  const Facts before = facts_of(done), after = facts_of(next);
+  std::vector<std::string> keys;
+  const auto add = [&](const std::string& key) {
+    const bool allowed = key == "train.images" && goes_on(done, next);
+    if (!agree(before, after, key) && !allowed && says_more(before, after, key)) keys.push_back(key);
+  };
+  for (const auto& [key, text] : before) add(key);
+  for (const auto& [key, text] : after) {
+    if (!find(before, key)) add(key);
+  }
+  return keys;
+}
+
+}  // namespace sdpipe

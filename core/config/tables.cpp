@@ -1,0 +1,125 @@
+#include "core/config/tables.hpp"
+
+namespace sdpipe {
+namespace {
+
+// Parameters of the host's tables, written like a table in the manual: key, default, range, unit, sentence.
+struct Bounds {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+  bool exclusive_min = false, exclusive_max = false;
+};
+constexpr double kOpen = std::numeric_limits<double>::infinity();
+constexpr Bounds kAny{};
+constexpr Bounds kFrom0{0, kOpen};
+constexpr Bounds kFrom1{1, kOpen};
+constexpr Bounds kAbove0{0, kOpen, true};
+constexpr Bounds kFrom0Below1{0, 1, false, true};
+
+Param param(const char* key, ParamType type, Bounds bounds, const char* unit, std::optional<Setting> def,
+            const char* doc) {
+  Param p;
+  p.key = key;
+  p.doc = doc;
+  p.unit = unit;
+  p.type = type;
+  p.min = bounds.min;
+  p.max = bounds.max;
+  p.exclusive_min = bounds.exclusive_min;
+  p.exclusive_max = bounds.exclusive_max;
+  p.def = std::move(def);
+  return p;
+}
+
+Param integer(const char* key, int64_t def, Bounds bounds, const char* unit, const char* doc) {
+  return param(key, ParamType::integer, bounds, unit, def, doc);
+}
+Param real(const char* key, double def, Bounds bounds, const char* unit, const char* doc) {
+  return param(key, ParamType::real, bounds, unit, def, doc);
+}
+Param flag(const char* key, bool def, const char* doc) { return param(key, ParamType::boolean, kAny, "", def, doc); }
+Param choice(const char* key, std::vector<std::string> choices, const char* doc) {
+  Param p = param(key, ParamType::choice, kAny, "", choices.front(), doc);
+  p.choices = std::move(choices);
+  return p;
+}
+Param required(Param p) {
+  p.def.reset();
+  return p;
+}
+Param text(const char* key, const char* def, const char* doc) {
+  return param(key, ParamType::string, kAny, "", std::string(def), doc);
+}
+
+}  // namespace
+
+const Schema& run_schema() {
+  static const Schema schema = {
+      text("name", "", "Name of the run's folder; the file's name without its ending where none is given"),
+      integer("seed", 0, kFrom0, "", "Seed of everything that is random in the run"),
+      integer("threads", 0, kFrom0, "", "Threads of the CPU; 0 means one for each core"),
+      choice("device", {"cpu", "cuda"}, "Where tensors live"),
+      choice("precision", {"float32", "float64"}, "float64 is an exact run; the plugins must offer it"),
+  };
+  return schema;
+}
+
+const Schema& data_schema() {
+  static const Schema schema = {
+      required(choice("type", {"idx", "folder", "cifar"}, "How the images are stored")),
+      required(text("path", "", "File or folder, relative to the current directory")),
+      choice("split", {"train", "test"}, "Which part of a data set that has parts: idx and cifar"),
+      integer("channels", 0, {0, 3}, "", "1 grey, 3 colour, 0 as the images are"),
+      integer("resize", 0, kFrom0, "px", "Side of the square image after the crop; 0 leaves the size alone"),
+      flag("flip", false, "Mirror each image left to right at random, in training"),
+      integer("limit", 0, kFrom0, "images", "Use the first so many images; 0 means all"),
+      choice("on_bad_file", {"error", "skip"}, "What an image that cannot be read means: the end, or a count"),
+      integer("workers", 1, kFrom0, "", "Threads that read ahead; the images do not depend on it"),
+  };
+  return schema;
+}
+
+const Schema& crop_schema() {
+  static const Schema schema = {
+      required(integer("size", 1, kFrom1, "px", "Side of the square that is cut out")),
+  };
+  return schema;
+}
+
+const Schema& train_schema() {
+  static const Schema schema = {
+      required(integer("images", 1, kFrom1, "images", "How many images are shown in all")),
+      integer("batch", 128, kFrom1, "images", "Images in one step of the optimiser"),
+      real("learning_rate", 2e-4, kAbove0, "", "Step of Adam after the warm-up"),
+      integer("warmup_images", 0, kFrom0, "images", "The learning rate rises from 0 over these images"),
+      choice("decay", {"constant", "cosine"}, "After the warm-up; cosine falls to 0 at the last image"),
+      param("betas", ParamType::reals, kFrom0Below1, "", std::vector<double>{0.9, 0.999}, "The two decays of Adam"),
+      real("clip_norm", 1.0, kFrom0, "", "Longest gradient; 0 does not clip"),
+      choice("weight", {"inverse_variance", "inverse_sigma", "uniform"}, "w(t): sigma_t^-2, sigma_t^-1 or 1"),
+      choice("loss_at", {"corrupted", "clean", "next"}, "Where x0_hat and x_0 are compared: under C_t, I or C_s"),
+      real("next_step", 0.25, {0, 1, true}, "", "loss_at = next: s = max(t - next_step u, 0), u uniform in [0, 1]"),
+      real("t_min", 1e-3, kFrom0Below1, "", "Training draws t between this and 1"),
+      real("ema_decay", 0.9999, kFrom0Below1, "", "Of the averaged weights: min(ema_decay, (1 + n) / (10 + n)) at step n"),
+      choice("on_nonfinite", {"stop", "skip", "rewind"}, "After a loss or gradient that is not finite"),
+      integer("checkpoint_every_images", 0, kFrom0, "images", "How often the state is saved; 0 means ten times"),
+      integer("keep_checkpoints", 2, kFrom1, "", "The newest so many checkpoints stay"),
+      integer("log_every", 20, kFrom1, "steps", "How often the loss is written to metrics.jsonl"),
+  };
+  return schema;
+}
+
+const Schema& sample_schema() {
+  static const Schema schema = {
+      integer("steps", 50, kFrom1, "", "Nodes t = k/steps; one evaluation of the network each (heun: two)"),
+      integer("count", 64, kFrom1, "images", "How many samples are drawn"),
+      choice("prior", {"empirical", "gaussian", "noise"}, "What x_1 is drawn from"),
+      choice("basis", {"dct", "pixel"}, "prior = gaussian: where the covariance is diagonal (dct) or whole (pixel)"),
+      choice("spacing", {"uniform", "rho", "log_sigma"}, "Of the nodes: in t, or in sigma where it strictly increases"),
+      integer("seed", 0, kFrom0, "", "Seed of the samples; run.seed where none is given"),
+      integer("batch", 64, kFrom1, "images", "Images in one pass of the sampler; the samples do not depend on it"),
+      flag("clamp", false, "Limit x0_hat to [-1, 1] at every step"),
+  };
+  return schema;
+}
+
+}  // namespace sdpipe
