@@ -1,0 +1,42 @@
+#include "core/report/numbers.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace sdpipe {
+
+std::string grouped(uint64_t value) {
+  std::string digits = std::to_string(value);
+  for (size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, 1, ',');
+  return digits;
+}
+
+std::string readable_rate(double value) {
+  if (value < 9.995) return fmt::format("{:.{}f}", value, value < 0.9995 ? 3 : 2);
+  if (value < 99.95) return fmt::format("{:.1f}", value);
+  return grouped(static_cast<uint64_t>(std::llround(std::min(value, 1e15))));
+}
+
+std::string readable_duration(double seconds) {
+  const auto whole = static_cast<uint64_t>(std::llround(std::clamp(seconds, 0.0, 1e15)));
+  const uint64_t days = whole / 86400, hours = whole / 3600 % 24, minutes = whole / 60 % 60;
+  if (days) return fmt::format("{}d {:02}:{:02}:{:02}", days, hours, minutes, whole % 60);
+  if (hours) return fmt::format("{}:{:02}:{:02}", hours, minutes, whole % 60);
+  return fmt::format("{}:{:02}", minutes, whole % 60);
+}
+
+std::string readable_memory(uint64_t bytes) {
+  const double mebibytes = static_cast<double>(bytes) / (1 << 20);
+  if (mebibytes < 1023.5) return fmt::format("{:.0f} MiB", mebibytes);
+  const double gibibytes = mebibytes / 1024;
+  return fmt::format("{:.{}f} GiB", gibibytes, gibibytes < 9.95 ? 1 : 0);
+}
+
+size_t text_columns(std::string_view utf8) {
+  const auto starts_letter = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
+  return static_cast<size_t>(std::count_if(utf8.begin(), utf8.end(), starts_letter));
+}
+
+}  // namespace sdpipe
