@@ -1,0 +1,14 @@
+// The orthonormal DCT-II of images: rows and columns by matrix products, matrices made in float64.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace sdpipe {
+
+// D (n x n), D D^T = I: coefficient i is a cosine of i half periods over n samples.
+at::Tensor dct_matrix(int64_t n, const at::TensorOptions& options);
+// x (..., height, width) to coefficients, and back.
+at::Tensor dct2(const at::Tensor& x);
+at::Tensor inverse_dct2(const at::Tensor& coefficients);
+
+}  // namespace sdpipe

@@ -1,0 +1,65 @@
+// Where trajectories start: x_1 = C_1 x_0 + sigma_1 eps, which for blurs and masks is no standard normal. Its statistics
+// are kept in the checkpoint, so that sampling needs no data set.
+//
+//   empirical   corrupted training images drawn by seed, as in Rissanen et al. (arXiv 2206.13397), plus noise
+//   gaussian    mean and covariance of C_1 x_0, diagonal in the DCT ("dct") or whole ("pixel"), plus noise
+//   noise       sigma_1 eps
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "core/diffusion/calibration.hpp"
+#include "core/diffusion/process.hpp"
+
+namespace sdpipe {
+
+inline constexpr int64_t prior_pool = 1000;            // corrupted images that are kept
+inline constexpr int64_t pixel_covariance_limit = 1024;  // elements of a sample
+
+// Named tensors, as they stand in a checkpoint.
+using NamedTensors = std::map<std::string, at::Tensor>;
+
+struct PriorStatistics {
+  at::Tensor pool;        // (n, channel, height, width), C_1 x_0 without noise
+  at::Tensor pool_keys;   // (n), int64: the bits of each image's key, so that its trajectory uses the same C_t
+  at::Tensor mean;        // (channel, height, width), float64
+  at::Tensor dct_variance;      // (channel, height, width), float64
+  at::Tensor pixel_covariance;  // (d, d), float64; undefined above pixel_covariance_limit
+
+  static PriorStatistics estimate(const DataCalibration& data);
+  NamedTensors named() const;
+  static PriorStatistics from(const NamedTensors& tensors);
+};
+
+struct PriorOptions {
+  std::string prior = "empirical";  // "empirical" | "gaussian" | "noise"
+  std::string basis = "dct";        // "dct" | "pixel"
+  uint64_t seed = 0;
+};
+
+// What a trajectory starts from.
+struct Start {
+  at::Tensor x_1;
+  std::vector<uint64_t> keys;
+};
+
+class Prior {
+ public:
+  // Throws RunError where the statistics lack what the options ask for.
+  Prior(const PriorStatistics& statistics, const Process& process, const PriorOptions& options);
+  // Samples number `first` ... `first` + count - 1; each depends on the seed and its number alone.
+  Start draw(uint64_t first, int64_t count, const at::TensorOptions& tensor_options) const;
+  // One sentence for reports: which prior, and what it means.
+  std::string describe() const;
+
+ private:
+  at::Tensor mean_image(Start& start, const std::vector<uint64_t>& sample) const;
+  const PriorStatistics& statistics_;
+  const Process& process_;
+  PriorOptions options_;
+  at::Tensor factor_;               // pixel covariance = factor factor^T
+  std::vector<int64_t> pool_order_;
+};
+
+}  // namespace sdpipe
