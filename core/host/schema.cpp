@@ -30,27 +30,11 @@ std::string_view type_text(ParamType type) {
   return "?";
 }
 
-std::string_view wanted_text(ParamType type) {
-  switch (type) {
-    case ParamType::boolean: return "a boolean";
-    case ParamType::integer: return "an integer";
-    case ParamType::real: return "a float";
-    case ParamType::string:
-    case ParamType::choice: return "a string";
-    case ParamType::reals: return "an array of floats";
-    case ParamType::integers: return "an array of integers";
-    case ParamType::image: return "a string, the path of an image";
-  }
-  return "?";
-}
-
 std::string float_text(double value) {
   std::string text = fmt::format("{}", value);
   if (text.find_first_not_of("-0123456789") == std::string::npos) text += ".0";  // or TOML reads an integer
   return text;
 }
-
-std::string bound_text(double bound) { return fmt::format("{}", bound); }
 
 std::string string_text(const std::string& value) {
   std::string out = "\"";
@@ -73,19 +57,7 @@ template <class T, class F>
 std::string list_text(const std::vector<T>& values, F&& text) {
   std::vector<std::string> parts;
   for (const T& value : values) parts.push_back(text(value));
-  return "[" + join(parts) + "]";
-}
-
-std::vector<std::string> quoted(const std::vector<std::string>& words) {
-  std::vector<std::string> out;
-  for (const std::string& word : words) out.push_back('"' + word + '"');
-  return out;
-}
-
-bool in_range(const Param& param, double value) {
-  const bool above = param.exclusive_min ? value > param.min : value >= param.min;
-  const bool below = param.exclusive_max ? value < param.max : value <= param.max;
-  return above && below;
+  return fmt::format("[{}]", join(parts));
 }
 
 // ------------------------------------------------------------------------------------------------ descriptors
@@ -127,7 +99,7 @@ bool is_key(std::string_view key) {
 }
 
 bool default_is_allowed(const Param& param) {
-  const auto allowed = [&](double value) { return std::isfinite(value) && in_range(param, value); };
+  const auto allowed = [&](double value) { return std::isfinite(value) && param.contains(value); };
   const auto all_allowed = [&](const auto& list) {
     return std::all_of(list.begin(), list.end(), [&](auto v) { return allowed(static_cast<double>(v)); });
   };
@@ -166,142 +138,20 @@ std::string shape_error(const sdp_param* raw, uint32_t index) {
 
 void add_meaning_errors(const Param& param, std::vector<std::string>& errors) {
   const auto add = [&](std::string_view text) { errors.push_back(fmt::format("parameter \"{}\" {}", param.key, text)); };
-  const bool reserved = param.key == "type" || param.key == "from" || param.key == "to";
   if (!is_key(param.key)) add("must match [a-z][a-z0-9_]*");
-  if (reserved) add("has a reserved name: type, from and to belong to the pipeline file");
+  if (is_reserved_key(param.key)) add("has a reserved name: type, from and to belong to the pipeline file");
   if (param.type == ParamType::choice && param.choices.empty()) add("is a choice without choices");
   if (param.type == ParamType::image && !param.required()) add("is an image and must be required");
   if (!(param.min <= param.max)) add(fmt::format("has an empty range, {}", param.range()));
   else if (!param.required() && !default_is_allowed(param)) {
-    const std::string rule = param.type == ParamType::choice ? "one of " + join(quoted(param.choices)) : param.range();
+    const std::string rule = param.type == ParamType::choice ? "one of " + param.choice_list(", ") : param.range();
     add(fmt::format("has the default {}, which is not {}", toml_text(*param.def), rule.empty() ? "finite" : rule));
   }
 }
 
-// ------------------------------------------------------------------------------------------------ checking a table
-
-// One parameter's value against its description; problems are told in the words of a sentence that began with the
-// table and the key.
-class ValueCheck {
- public:
-  ValueCheck(const Param& param, std::string_view what, std::vector<Problem>& problems)
-      : param_(param), what_(what), problems_(problems) {}
-
-  std::optional<Setting> check(const Value& value) {
-    switch (param_.type) {
-      case ParamType::boolean: return plain<bool>(value);
-      case ParamType::integer: return in_bounds<int64_t>(value);
-      case ParamType::real: return in_bounds<double>(value);
-      case ParamType::reals: return list<double>(value);
-      case ParamType::integers: return list<int64_t>(value);
-      case ParamType::choice: return choice(value);
-      case ParamType::string: return text(value);
-      case ParamType::image: break;
-    }
-    const auto path = text(value);
-    return path ? std::optional<Setting>(ImageSetting{std::get<std::string>(*path), {}, {}}) : std::nullopt;
-  }
-
- private:
-  std::nullopt_t complain(const Position& where, std::string_view text) {
-    problems_.push_back({where, fmt::format("{}: parameter \"{}\" {}", what_, param_.key, text)});
-    return std::nullopt;
-  }
-  std::nullopt_t wrong_type(const Value& value) {
-    return complain(value.where, fmt::format("must be {}, not {}", wanted_text(param_.type), value.type_name()));
-  }
-
-  template <class T>
-  std::optional<Setting> plain(const Value& value) {
-    if (const T* found = value.get_if<T>()) return Setting(*found);
-    return wrong_type(value);
-  }
-
-  template <class T>
-  static std::optional<T> number(const Value& value) {
-    if (const T* found = value.get_if<T>()) return *found;
-    if constexpr (std::is_same_v<T, double>) {
-      if (const int64_t* found = value.get_if<int64_t>()) return static_cast<double>(*found);
-    }
-    return std::nullopt;
-  }
-
-  template <class T>
-  bool bounded(T number, const Position& where, std::string_view subject) {
-    const std::string shown = fmt::format("{}", number);
-    if (!std::isfinite(static_cast<double>(number))) {
-      complain(where, fmt::format("{}must be finite, not {}", subject, shown));
-      return false;
-    }
-    if (in_range(param_, static_cast<double>(number))) return true;
-    complain(where, fmt::format("{}must be {}, not {}", subject, param_.range(), shown));
-    return false;
-  }
-
-  template <class T>
-  std::optional<Setting> in_bounds(const Value& value) {
-    const auto found = number<T>(value);
-    if (!found) return wrong_type(value);
-    return bounded(*found, value.where, "") ? std::optional<Setting>(*found) : std::nullopt;
-  }
-
-  template <class T>
-  std::optional<Setting> list(const Value& value) {
-    const Array* array = value.get_if<Array>();
-    if (!array) return wrong_type(value);
-    std::vector<T> out;
-    bool good = true;
-    for (size_t i = 0; i < array->size(); ++i) {
-      const auto found = number<T>((*array)[i]);
-      if (!found) {
-        return complain((*array)[i].where, fmt::format("must be {}, but element {} is {}", wanted_text(param_.type),
-                                                       i + 1, (*array)[i].type_name()));
-      }
-      good &= bounded(*found, (*array)[i].where, fmt::format("element {} ", i + 1));
-      out.push_back(*found);
-    }
-    return good ? std::optional<Setting>(std::move(out)) : std::nullopt;
-  }
-
-  std::optional<Setting> text(const Value& value) {
-    const std::string* found = value.get_if<std::string>();
-    if (!found) return wrong_type(value);
-    if (found->find('\0') != std::string::npos) return complain(value.where, "must not hold a NUL character");
-    return Setting(*found);
-  }
-
-  std::optional<Setting> choice(const Value& value) {
-    const std::string* found = value.get_if<std::string>();
-    if (!found) return wrong_type(value);
-    if (std::count(param_.choices.begin(), param_.choices.end(), *found)) return Setting(*found);
-    return complain(value.where, fmt::format("must be one of {}, not {}{}", join(quoted(param_.choices)),
-                                             string_text(*found), did_you_mean(*found, param_.choices)));
-  }
-
-  const Param& param_;
-  std::string_view what_;
-  std::vector<Problem>& problems_;
-};
-
-std::vector<std::string> keys_of(const Schema& schema) {
-  std::vector<std::string> keys;
-  for (const Param& param : schema) keys.push_back(param.key);
-  return keys;
-}
-
-void check_unknown_keys(const Schema& schema, const Table& table, std::string_view what,
-                        const std::vector<std::string>& ignored, std::vector<Problem>& problems) {
-  const std::vector<std::string> known = keys_of(schema);
-  for (const Table::Entry& entry : table.entries) {
-    if (std::count(known.begin(), known.end(), entry.key)) continue;
-    if (std::count(ignored.begin(), ignored.end(), entry.key)) continue;
-    std::string hint = did_you_mean(entry.key, known);
-    if (hint.empty()) hint = known.empty() ? "; it has none" : "; known: " + join(known);
-    problems.push_back({entry.key_where, fmt::format("{}: unknown parameter \"{}\"{}", what, entry.key, hint)});
-  }
-}
-
 }  // namespace
+
+bool is_reserved_key(std::string_view key) { return key == "type" || key == "from" || key == "to"; }
 
 std::string toml_text(const Setting& setting) {
   struct {
@@ -318,16 +168,28 @@ std::string toml_text(const Setting& setting) {
   return std::visit(text, setting);
 }
 
+bool Param::contains(double value) const {
+  const bool above = exclusive_min ? value > min : value >= min;
+  const bool below = exclusive_max ? value < max : value <= max;
+  return above && below;
+}
+
+std::string Param::choice_list(std::string_view separator) const {
+  std::vector<std::string> quoted;
+  for (const std::string& choice : choices) quoted.push_back('"' + choice + '"');
+  return join(quoted, separator);
+}
+
 std::string Param::range() const {
   std::vector<std::string> parts;
-  if (!std::isinf(min)) parts.push_back((exclusive_min ? "> " : ">= ") + bound_text(min));
-  if (!std::isinf(max)) parts.push_back((exclusive_max ? "< " : "<= ") + bound_text(max));
+  if (!std::isinf(min)) parts.push_back((exclusive_min ? "> " : ">= ") + fmt::format("{}", min));
+  if (!std::isinf(max)) parts.push_back((exclusive_max ? "< " : "<= ") + fmt::format("{}", max));
   return join(parts, " and ");
 }
 
 std::string Param::describe() const {
   std::string head(type_text(type));
-  if (type == ParamType::choice) head = join(quoted(choices), " | ");
+  if (type == ParamType::choice) head = choice_list(" | ");
   const std::string bounds = range();
   if (!bounds.empty()) head += " " + bounds;
   std::vector<std::string> parts = {head};
@@ -363,25 +225,6 @@ const Settings::Entry& Settings::at(std::string_view key) const {
   const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.key == key; });
   if (it == entries_.end()) throw std::logic_error(fmt::format("no setting \"{}\"", key));
   return *it;
-}
-
-Settings check_table(const Schema& schema, const Table& table, std::string_view what,
-                     const std::vector<std::string>& ignored, std::vector<Problem>& problems) {
-  Settings settings;
-  for (const Param& param : schema) {
-    const Table::Entry* entry = table.find(param.key);
-    if (entry) {
-      const auto value = ValueCheck(param, what, problems).check(entry->value);
-      if (value) settings.add({param.key, *value, true, entry->value.where});
-    } else if (param.def) {
-      settings.add({param.key, *param.def, false, table.where});
-    } else {
-      problems.push_back({table.where, fmt::format("{}: parameter \"{}\" is missing ({})", what, param.key,
-                                                   param.describe())});
-    }
-  }
-  check_unknown_keys(schema, table, what, ignored, problems);
-  return settings;
 }
 
 Settings default_settings(const Schema& schema) {

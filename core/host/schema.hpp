@@ -31,6 +31,9 @@ using Setting =
 // As TOML: floats in the fewest digits that read back to the same number, strings escaped, an image by its path.
 std::string toml_text(const Setting& setting);
 
+// `type`, `from` and `to`: in a plugin's table they belong to the pipeline file.
+bool is_reserved_key(std::string_view key);
+
 enum class ParamType : int32_t {
   boolean = SDP_P_BOOL,
   integer = SDP_P_INT,
@@ -52,6 +55,9 @@ struct Param {
   std::optional<Setting> def;  // none: required
 
   bool required() const { return !def.has_value(); }
+  bool contains(double value) const;
+  // The choices in quotes.
+  std::string choice_list(std::string_view separator) const;
   // "> 0 and <= 1", or nothing where both ends are open.
   std::string range() const;
   // "float > 0, px, default 23.0": for `plugins show` and the docs.
