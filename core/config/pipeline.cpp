@@ -56,25 +56,37 @@ class Checker {
 
   void check_stray(const Table::Entry& entry) {
     const std::vector<std::string> names = table_names();
-    std::string hint = did_you_mean(entry.key, names);
+    // A table that is not there yet is meant rather than one that is.
+    std::string hint = did_you_mean(entry.key, missing_tables());
+    if (hint.empty()) hint = did_you_mean(entry.key, names);
     if (hint.empty()) hint = "; known: " + join(names);
     const bool is_table = entry.value.get_if<Table>() || entry.value.get_if<Array>();
     complain(entry.key_where, is_table ? fmt::format("unknown table \"{}\"{}", entry.key, hint)
                                        : fmt::format("key \"{}\" stands outside the tables{}", entry.key, hint));
   }
 
-  // Null where the table is absent or not a table; then that has been said, if it matters.
-  const Table* table(std::string_view name, bool required) {
-    const Table::Entry* entry = document_.root.find(name);
-    if (!entry) {
-      if (required) complain(document_.root.where, fmt::format("table \"{}\" is missing", name));
-      return nullptr;
+  std::vector<std::string> missing_tables() const {
+    std::vector<std::string> names;
+    for (const std::string_view name : kTables) {
+      if (!document_.root.find(name)) names.emplace_back(name);
     }
+    return names;
+  }
+
+  // Null where the table is absent or not a table; then that has been said, if it matters.
+  const Table* table(std::string_view name) {
+    const Table::Entry* entry = document_.root.find(name);
+    if (!entry) return nullptr;
     const Table* found = entry->value.get_if<Table>();
     if (!found) {
       complain(entry->key_where, fmt::format("\"{}\" must be a table, not {}", name, entry->value.type_name()));
     }
     return found;
+  }
+
+  void require(std::string_view name, std::string_view remedy) {
+    if (document_.root.find(name)) return;
+    complain(document_.root.where, fmt::format("table \"{}\" is missing: {}", name, remedy));
   }
 
   Settings host_table(const Schema& schema, std::string_view name, const Table* found,
@@ -92,7 +104,7 @@ class Checker {
   }
 
   void check_run(Pipeline& pipeline) {
-    pipeline.run = host_table(run_schema(), "run", table("run", false));
+    pipeline.run = host_table(run_schema(), "run", table("run"));
     Settings::Entry* name = entry(pipeline.run, "name");
     if (!name) return;
     if (!name->is_set) name->value = file_.stem().string();
@@ -105,7 +117,8 @@ class Checker {
   }
 
   void check_data(Pipeline& pipeline) {
-    const Table* found = table("data", true);
+    require("data", "add [data] with type and path of the images");
+    const Table* found = table("data");
     if (!found) return;
     pipeline.data = host_table(data_schema(), "data", found, {"crop"});
     const Settings::Entry* channels = entry(pipeline.data, "channels");
@@ -143,26 +156,24 @@ class Checker {
   }
 
   void check_plugins(Pipeline& pipeline) {
-    if (const auto* entry = plugin_entry("corruption")) pipeline.corruption = plugins_.corruption(entry->value);
-    const Table* schedule = table("schedule", true);
-    const Table* noise = table("noise", false);
-    if (schedule) pipeline.schedule = plugins_.levels(*schedule);
-    if (noise) pipeline.noise = plugins_.sigma(*noise);
+    require_plugin("corruption", SDP_KIND_CORRUPTION, 0);
+    require_plugin("schedule", SDP_KIND_SCHEDULE, SDP_CAP_FILLS_LEVEL);
+    require_plugin("model", SDP_KIND_MODEL, 0);
+    require_plugin("sampler", SDP_KIND_SAMPLER, 0);
+    if (const auto* entry = document_.root.find("corruption")) pipeline.corruption = plugins_.corruption(entry->value);
+    if (const Table* schedule = table("schedule")) pipeline.schedule = plugins_.levels(*schedule);
+    if (const Table* noise = table("noise")) pipeline.noise = plugins_.sigma(*noise);
     plugins_.check_pair(pipeline.schedule, pipeline.noise, document_.root.find("noise"));
-    if (const Table* model = table("model", true)) pipeline.model = plugins_.one(SDP_KIND_MODEL, *model, "model");
-    if (const Table* sampler = table("sampler", true)) {
-      pipeline.sampler = plugins_.one(SDP_KIND_SAMPLER, *sampler, "sampler");
-    }
+    if (const Table* model = table("model")) pipeline.model = plugins_.one(SDP_KIND_MODEL, *model, "model");
+    if (const Table* sampler = table("sampler")) pipeline.sampler = plugins_.one(SDP_KIND_SAMPLER, *sampler, "sampler");
   }
 
-  const Table::Entry* plugin_entry(std::string_view name) {
-    const Table::Entry* entry = document_.root.find(name);
-    if (!entry) complain(document_.root.where, fmt::format("table \"{}\" is missing", name));
-    return entry;
+  void require_plugin(std::string_view name, int32_t kind, uint32_t capability) {
+    require(name, fmt::format("add [{}] with type = \"...\"{}", name, plugins_.known(kind, capability)));
   }
 
   void check_train(Pipeline& pipeline) {
-    const Table* found = table("train", false);
+    const Table* found = table("train");
     if (found) pipeline.train = host_table(train_schema(), "train", found);
     if (pipeline.model.plugin) check_model_against_train(pipeline, found);
     if (!pipeline.train) return;
@@ -198,7 +209,7 @@ class Checker {
   }
 
   void check_sample(Pipeline& pipeline) {
-    pipeline.sample = host_table(sample_schema(), "sample", table("sample", false));
+    pipeline.sample = host_table(sample_schema(), "sample", table("sample"));
     Settings::Entry* seed = entry(pipeline.sample, "seed");
     const Settings::Entry* run_seed = entry(pipeline.run, "seed");
     if (seed && run_seed && !seed->is_set) seed->value = run_seed->value;

@@ -9,8 +9,6 @@
 namespace sdpipe {
 namespace {
 
-const std::vector<std::string> kHostKeys = {"type", "from", "to"};
-
 std::string what_of(std::string_view id) { return fmt::format("table \"{}\"", id); }
 
 }  // namespace
@@ -58,7 +56,7 @@ PluginChoice PluginTables::with_settings(const Plugin* plugin, const Table& tabl
   choice.plugin = plugin;
   choice.where = table.where;
   if (!plugin) return choice;
-  choice.settings = check_table(plugin->schema, table, what_of(plugin->id()), kHostKeys, problems_);
+  choice.settings = check_table(plugin->schema, table, what_of(plugin->id()), {"type", "from", "to"}, problems_);
   for (Settings::Entry& entry : choice.settings.entries()) {
     auto* image = std::get_if<ImageSetting>(&entry.value);
     if (image) image->path = (folder_ / image->path).lexically_normal().string();
@@ -146,7 +144,7 @@ void PluginTables::check_pair(const PluginChoice& schedule, const std::optional<
   if (!schedule.plugin || !schedule.plugin->has(SDP_CAP_FILLS_LEVEL)) return;
   const bool fills_both = schedule.plugin->has(SDP_CAP_FILLS_SIGMA);
   if (fills_both && noise_entry) {
-    complain(noise_entry->key_where,
+    complain(noise_entry->value.where,
              fmt::format("schedule \"{}\" fills sigma as well as levels: remove [noise]", schedule.plugin->id()));
   }
   if (!fills_both && !noise_entry) {

@@ -26,6 +26,8 @@ class PluginTables {
   PluginChoice sigma(const Table& table);
   // Each of level and sigma must come from exactly one of the two.
   void check_pair(const PluginChoice& schedule, const std::optional<PluginChoice>& noise, const Table::Entry* noise_entry);
+  // `; known: blur, mask`: the plugins of a kind that have the capability (0: all), for messages.
+  std::string known(int32_t kind, uint32_t capability) const;
 
  private:
   void complain(const Position& where, std::string text) { problems_.push_back({where, std::move(text)}); }
@@ -34,7 +36,6 @@ class PluginTables {
   PluginChoice with_settings(const Plugin* plugin, const Table& table, bool in_composition);
   void check_window(PluginChoice& choice, const Table& table, bool in_composition);
   double window_end(const Table::Entry& entry, double otherwise, std::string_view what);
-  std::string known(int32_t kind, uint32_t capability) const;
   std::vector<std::string> ids(int32_t kind, uint32_t capability) const;
 
   const Registry& registry_;
