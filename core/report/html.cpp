@@ -11,18 +11,22 @@
 
 #include "core/report/html_style.hpp"
 #include "core/report/markup.hpp"
+#include "core/report/numbers.hpp"
 
 namespace sdpipe {
 namespace {
 
 constexpr int comfortable_width = 112;  // px: eight images in a row of the page
+constexpr int page_width = 944;         // px: what the style leaves for content, 62 rem less its padding
 
 template <class... Args>
 void append(std::string& out, fmt::format_string<Args...> format, Args&&... args) {
   fmt::format_to(std::back_inserter(out), format, std::forward<Args>(args)...);
 }
 
-int chosen_zoom(int wanted, int widest) { return wanted > 0 ? wanted : std::max(1, comfortable_width / widest); }
+int chosen_zoom(int wanted, int widest, int room = comfortable_width) {
+  return wanted > 0 ? wanted : std::max(1, std::min(room, comfortable_width) / widest);
+}
 
 std::string image_element(const std::string& png, int zoom, const std::string& description) {
   const auto [width, height] = png_size(png);
@@ -56,6 +60,14 @@ size_t column_count(const Strips& strips) {
   size_t count = std::max<size_t>(1, strips.columns.size());
   for (const auto& row : strips.rows) count = std::max(count, row.images.size());
   return count;
+}
+
+// What a strip leaves for each image: 4 px are its padding, and a letter of a label takes about 8.
+int room_per_image(const Strips& strips) {
+  size_t letters = 0;
+  for (const auto& row : strips.rows) letters = std::max(letters, text_columns(row.label));
+  const int room = page_width - static_cast<int>(std::min<size_t>(letters, 60)) * 8;
+  return room / static_cast<int>(column_count(strips)) - 4;
 }
 
 std::string described(const Strips& strips, const Strips::Row& row, size_t column) {
@@ -142,7 +154,7 @@ void Page::image_grid(const std::vector<Image>& images, int zoom) {
 }
 
 void Page::strips(const Strips& strips, int zoom) {
-  zoom = chosen_zoom(zoom, widest_image(strips));
+  zoom = chosen_zoom(zoom, widest_image(strips), room_per_image(strips));
   append(body_, "<div class=\"scroll\"><table class=\"strips\" style=\"--columns:{}\">\n", column_count(strips));
   if (!strips.columns.empty()) {
     body_ += "<thead><tr><td></td>";

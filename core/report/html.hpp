@@ -29,8 +29,8 @@ struct Strips {
 std::pair<int, int> png_size(const std::string& png);
 
 // Builds the page from top to bottom. In the functions that take images, `zoom` is screen pixels per image pixel, and 0
-// chooses the largest with which no image is wider than 112 px, at least 1. They throw std::invalid_argument where an
-// image is no PNG file.
+// chooses the largest with which no image is wider than 112 px and a strip is not wider than the page, at least 1. They
+// throw std::invalid_argument where an image is no PNG file.
 class Page {
  public:
   explicit Page(std::string title, std::string subtitle = "");

@@ -16,7 +16,8 @@ namespace sdpipe {
 namespace {
 
 constexpr size_t colors = 8;
-constexpr double letter_width = 6.6, row_height = 18, line_height = 12;  // px, of the 12 px font below
+constexpr double letter_width = 6.6, row_height = 18;  // px, of the 12 px font below
+constexpr double usual_left = 64;                      // px: plots below each other share their left edge
 
 // Dark only on screens: paper is white. The blues to browns differ in lightness as well as in hue.
 constexpr const char* style =
@@ -28,7 +29,7 @@ constexpr const char* style =
     "svg.plot .tick{fill:var(--soft);font-variant-numeric:tabular-nums}"
     "svg.plot .grid{stroke:var(--grid)}svg.plot .frame{stroke:var(--soft);fill:none}"
     "svg.plot .line{fill:none;stroke-width:1.75;stroke-linejoin:round;stroke-linecap:round}"
-    "svg.plot .faint{stroke-width:1;opacity:.4}";
+    "svg.plot .faint{stroke-width:1;opacity:.3}";
 
 // Everything that is decided before the first element is written. Pixels; y grows downwards.
 struct Layout {
@@ -106,7 +107,7 @@ Layout lay_out(const Plot& plot) {
   layout.y_labels = tick_labels(layout.y_ticks, plot.log_y);
   double widest = 0;
   for (const std::string& label : layout.y_labels) widest = std::max(widest, text_width(label));
-  layout.left = 16 + widest + (plot.y_label.empty() ? 0 : row_height);
+  layout.left = std::max(usual_left, 16 + widest + (plot.y_label.empty() ? 0 : row_height));
   layout.right = plot.width - 24;
   layout.top = plot.title.empty() ? 8 : 30;
   layout.top += place_legend(plot, layout, layout.top);

@@ -115,6 +115,18 @@ TEST_CASE("the zoom that a page chooses keeps the widest image within 112 px") {
   CHECK(width(200) == "width=\"200\"");
 }
 
+TEST_CASE("the zoom that a page chooses keeps long strips within the page") {
+  const auto width = [](size_t columns, const std::string& label) {
+    Page page("Run");
+    page.strips({{}, {{label, std::vector<std::string>(columns, png(28, 28))}}});
+    return main_part(page).substr(main_part(page).find("<img") + 5, 11);
+  };
+  CHECK(width(8, "") == "width=\"112\"");
+  CHECK(width(8, "image 0") == "width=\"84\" ");
+  CHECK(width(11, "") == "width=\"56\" ");
+  CHECK(width(100, "") == "width=\"28\" ");
+}
+
 TEST_CASE("strips label their rows and columns") {
   Page page("Run");
   page.strips({{"t = 0", "t = 1"}, {{"ddim", {png(8, 8), png(8, 8)}}, {"naive", {png(8, 8)}}}}, 1);

@@ -65,8 +65,13 @@ TEST_CASE("decimation keeps a gap as one point, and joins nothing across it") {
 TEST_CASE("decimation of nothing is nothing") { CHECK(decimate({}).empty()); }
 
 TEST_CASE("a curve runs between the corners of its range") {
-  // 720 x 320; labels "0.0" to "1.0" take 19.8 px at the left, 16 px around them; one row of labels below, 24 px.
-  CHECK(curve(of_one({"", {0, 1}, {0, 1}})) == "M35.8 296L696 21.71");
+  // 720 x 320, of which 64 px at the left, 24 at the right, 8 at the top, and below one row of labels, 24 px.
+  CHECK(curve(of_one({"", {0, 1}, {0, 1}})) == "M64 296L696 21.71");
+}
+
+TEST_CASE("wide labels move the left edge, others leave it where it is") {
+  CHECK(curve(of_one({"", {0, 1}, {0, 1000000}})).starts_with("M75.4 "));  // 16 + 9 * 6.6 for "1,000,000"
+  CHECK(curve(of_one({"", {0, 1}, {0, 1000}})).starts_with("M64 "));
 }
 
 TEST_CASE("a hundred thousand points are drawn as at most four a pixel column, and the spike is among them") {
@@ -139,7 +144,7 @@ TEST_CASE("the legend names the curves that have a name, and long legends take m
   const std::string svg = render(plot);
   CHECK(count(svg, ">a curve with a long name</text>") == 10);
   CHECK(contains(svg, "stroke-dasharray=\"6 4\""));
-  // Three of 182.4 + 20 px fit between 35.8 and 696.
+  // Three of 182.4 + 20 px fit between 64 and 696.
   CHECK(count(svg, "text-anchor=\"start\" class=\"label\"") == 10);
   CHECK(contains(svg, "y=\"75\" text-anchor=\"start\""));
 }
