@@ -7,12 +7,12 @@
 //
 //   stem -> [blocks, halve] per level -> block, attention, block -> [blocks with skips, double] per level -> output
 #include <ATen/ops/addcmul.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/log1p.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/pixel_shuffle.h>
 #include <ATen/ops/pixel_unshuffle.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
@@ -121,7 +121,8 @@ struct LevelImpl : nn::Module {
 
   void add_block(const Unet& u, int64_t in, int64_t out, bool attends, uint32_t& number) {
     blocks->push_back(Block(u, in, out, number++));
-    if (attends) attentions.push_back(register_module("attention" + std::to_string(attentions.size()), Attention(u, out)));
+    if (attends)
+      attentions.push_back(register_module("attention" + std::to_string(attentions.size()), Attention(u, out)));
   }
   void add_resampling(nn::Conv2d conv) { resample = register_module("resample", std::move(conv)); }
 
@@ -229,30 +230,34 @@ class UnetNet : public nn::Module {
 std::string text(int64_t n) { return std::to_string(n); }
 
 void check_size(sdp::Call& call, const Unet& u, const sdp::Shape& sample) {
-  const int64_t factor = u.patch << (u.levels() - 1);
+  const int64_t levels = static_cast<int64_t>(u.levels()), factor = u.patch << (levels - 1);
   if (sample[1] % factor == 0 && sample[2] % factor == 0) return;
   const bool by_patch = sample[1] % u.patch != 0 || sample[2] % u.patch != 0;
-  call.fail("images of " + text(sample[1]) + " x " + text(sample[2]) + " (height x width) are not divisible by " +
-                text(factor) + " = patch " + text(u.patch) + ", halved " + text(u.levels() - 1) +
-                " times by " + text(u.levels()) + " multipliers; use another size, patch or fewer multipliers",
+  call.fail("images are " + text(sample[1]) + " x " + text(sample[2]) +
+                " (height x width), but both must be divisible by " + text(factor) + ": patch " + text(u.patch) +
+                ", doubled for each of the " + text(levels) +
+                " multipliers but the first; resize the images, or use another patch or fewer multipliers",
             by_patch ? "patch" : "multipliers");
 }
 
 void Unet::prepare(sdp::Call& call, const sdp::Shape& sample) const {
   if (sample.size() != 3) call.fail("unet works on images, samples of 3 axes (channel, height, width)");
-  if (channels % 2 != 0) call.fail("must be even, for the embedding has a sine and a cosine each", "channels");
-  if (multipliers.empty()) call.fail("needs at least one resolution", "multipliers");
+  if (channels % 2 != 0) call.fail("must be even: the embedding has as many sines as cosines", "channels");
+  if (multipliers.empty() || levels() > 16) call.fail("needs 1 to 16 entries, one for each resolution", "multipliers");
   for (size_t l = 0; l < levels(); ++l)
     if (width(l) % groups != 0)
       call.fail("the width " + text(width(l)) + " of level " + text(static_cast<int64_t>(l)) +
-                    " (channels * multiplier) is not divisible by " + text(groups) + " groups", "groups");
+                    " (channels * multiplier) is not divisible by " + text(groups) + " groups",
+                "groups");
   for (const int64_t l : attention)
     if (l >= static_cast<int64_t>(levels()))
       call.fail("there is no level " + text(l) + "; levels are 0 to " + text(levels() - 1), "attention");
   check_size(call, *this, sample);
 }
 
-std::shared_ptr<UnetNet> Unet::build(const sdp::Shape& sample) const { return std::make_shared<UnetNet>(*this, sample[0]); }
+std::shared_ptr<UnetNet> Unet::build(const sdp::Shape& sample) const {
+  return std::make_shared<UnetNet>(*this, sample[0]);
+}
 
 // The last layer of every residual branch starts at zero: blocks are the identity, and y = 0.
 void Unet::init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) const {
@@ -265,15 +270,16 @@ void Unet::init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) c
 
 SDP_PLUGIN("Apache-2.0",
            sdp::torch_model<Unet>("unet", "1.0.0", "Residual U-Net with attention")
-               .integer("channels", &Unet::channels, sdp::at_least(2), "", "width of the first level")
-               .integers("multipliers", &Unet::multipliers, sdp::at_least(1), "",
+               .integer("channels", &Unet::channels, sdp::between(2, 4096), "", "width of the first level")
+               .integers("multipliers", &Unet::multipliers, sdp::between(1, 64), "",
                          "width of each level in units of channels; each level after the first halves the image")
-               .integer("blocks", &Unet::blocks, sdp::at_least(1), "", "residual blocks of a level, in each direction")
-               .integer("patch", &Unet::patch, sdp::at_least(1), "px", "side of the squares folded into channels")
+               .integer("blocks", &Unet::blocks, sdp::between(1, 64), "",
+                        "residual blocks of a level, in each direction")
+               .integer("patch", &Unet::patch, sdp::between(1, 1024), "px", "side of the squares folded into channels")
                .integers("attention", &Unet::attention, sdp::at_least(0), "", "levels with self-attention, from 0")
                .flag("middle_attention", &Unet::middle_attention, "self-attention at the deepest level's middle")
-               .integer("groups", &Unet::groups, sdp::at_least(1), "", "groups of each normalisation")
+               .integer("groups", &Unet::groups, sdp::between(1, 4096), "", "groups of each normalisation")
                .real("dropout", &Unet::dropout, sdp::below_from(0, 1), "", "probability, in every residual block")
                .choice("condition", &Unet::condition, {"t", "sigma", "level"},
-                       "what the network is told: the time, log sigma or log(1 + level)")
+                       "what the network is told of the path: t, log sigma (from 1e-3 to 1e3) or log(1 + level)")
                .example("channels = 8\nmultipliers = [1, 2]\ngroups = 4"))
