@@ -75,9 +75,9 @@ void write_file(const std::filesystem::path& file, std::string_view content) {
     out.sync();
     out.close();
     if (::rename(temporary.c_str(), file.c_str()) != 0) fail(file);
-  } catch (...) {
+  } catch (const std::system_error& e) {
     ::unlink(temporary.c_str());
-    throw;
+    throw std::system_error(e.code(), file.string());  // the name that the caller knows
   }
   sync_folder(parent_of(file));
 }

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <memory>
 #include <system_error>
@@ -47,8 +48,9 @@ std::string sha256_of_file(const std::filesystem::path& file) {
   if (!in) throw std::system_error(errno, std::generic_category(), file.string());
   Sha256 hash;
   std::vector<char> block(1 << 20);
+  errno = 0;
   while (const size_t n = std::fread(block.data(), 1, block.size(), in.get())) hash.add(block.data(), n);
-  if (std::ferror(in.get())) throw std::system_error(EIO, std::generic_category(), file.string());
+  if (std::ferror(in.get())) throw std::system_error(errno ? errno : EIO, std::generic_category(), file.string());
   return hash.text();
 }
 
