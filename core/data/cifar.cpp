@@ -23,9 +23,10 @@ std::vector<std::string> file_names(const std::string& split) {
 std::string read_batch_file(const fs::path& file) {
   std::error_code error;
   if (!fs::is_regular_file(file, error))
-    throw DataError(fmt::format("data.path: there is no \"{}\"; the binary version of CIFAR-10 is needed (its folder "
-                                "cifar-10-batches-bin)",
-                                file.string()));
+    throw DataError(
+        fmt::format("data.path: there is no \"{}\"; the binary version of CIFAR-10 is needed (its folder "
+                    "cifar-10-batches-bin)",
+                    file.string()));
   try {
     return read_file(file);
   } catch (const std::system_error& failure) {

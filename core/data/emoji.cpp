@@ -85,9 +85,10 @@ void make_folder(const fs::path& folder) {
 int write_emoji(const fs::path& font_file, const fs::path& folder) {
   std::error_code error;
   if (!fs::is_regular_file(font_file, error))
-    throw DataError(fmt::format("there is no font \"{}\"; on Debian and Ubuntu the package fonts-noto-color-emoji has "
-                                "it: apt-get install fonts-noto-color-emoji",
-                                font_file.string()));
+    throw DataError(
+        fmt::format("there is no font \"{}\"; on Debian and Ubuntu the package fonts-noto-color-emoji has "
+                    "it: apt-get install fonts-noto-color-emoji",
+                    font_file.string()));
   const Font font(font_file);
   FT_Face face = font.face();
   if (!FT_HAS_COLOR(face) || face->num_fixed_sizes < 1 || FT_Select_Size(face, 0) != 0)

@@ -94,9 +94,10 @@ FloatImage FolderSource::cut(FloatImage image, const fs::path& from) const {
   const int64_t left = center ? center->x - size / 2 : (width - size) / 2;
   const int64_t top = center ? center->y - size / 2 : (height - size) / 2;
   if (size > std::min(height, width) || left < 0 || top < 0 || left + size > width || top + size > height)
-    throw DataError(fmt::format("\"{}\" is {} x {} pixels (width x height): data.crop takes columns {} to {} and rows "
-                                "{} to {}, which are not all inside",
-                                from.string(), width, height, left, left + size - 1, top, top + size - 1));
+    throw DataError(
+        fmt::format("\"{}\" is {} x {} pixels (width x height): data.crop takes columns {} to {} and rows "
+                    "{} to {}, which are not all inside",
+                    from.string(), width, height, left, left + size - 1, top, top + size - 1));
   return crop(image, left, top, size);
 }
 
@@ -124,10 +125,10 @@ std::pair<int64_t, ByteImage> FolderSource::first_good() const {
 ByteImage FolderSource::read(int64_t index) const {
   ByteImage image = prepare(index, shape_.channels);
   if (image.shape == shape_) return image;
-  throw DataError(fmt::format("\"{}\" is {} x {} pixels (width x height), but \"{}\" is {} x {}; data.resize or "
-                              "data.crop makes them equal",
-                              file(index).string(), image.shape.width, image.shape.height, file(model_).string(),
-                              shape_.width, shape_.height));
+  throw DataError(fmt::format(
+      "\"{}\" is {} x {} pixels (width x height), but \"{}\" is {} x {}; data.resize or "
+      "data.crop makes them equal",
+      file(index).string(), image.shape.width, image.shape.height, file(model_).string(), shape_.width, shape_.height));
 }
 
 std::string FolderSource::preparation() const {

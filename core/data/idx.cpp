@@ -91,9 +91,9 @@ std::pair<int64_t, ImageShape> check_header(const std::string& content, const fs
     fail(file, fmt::format("has impossible dimensions: {} images of {} x {}", count, height, width));
   const uint64_t expected = count * height * width, found = content.size() - header_size;  // < 2^64, so exact
   if (found != expected)
-    fail(file, fmt::format("{}: {} images of {} x {} are {} bytes of pixels, but {} follow the header",
-                           found < expected ? "is truncated" : "has trailing bytes", count, height, width, expected,
-                           found));
+    fail(file,
+         fmt::format("{}: {} images of {} x {} are {} bytes of pixels, but {} follow the header",
+                     found < expected ? "is truncated" : "has trailing bytes", count, height, width, expected, found));
   return {static_cast<int64_t>(count), {1, static_cast<int64_t>(height), static_cast<int64_t>(width)}};
 }
 
@@ -104,9 +104,9 @@ fs::path find_file(const DataOptions& options) {
   for (const std::string& candidate : {name, name + ".gz"})
     if (fs::is_regular_file(options.path / candidate, error)) return options.path / candidate;
   const bool packaged = options.path.lexically_normal().string().starts_with("/usr/share/datasets/fashion-mnist");
-  throw DataError(fmt::format("data.path: neither {0} nor {0}.gz is in \"{1}\"{2}", name, options.path.string(),
-                              packaged ? "; on Debian and Ubuntu the package dataset-fashion-mnist puts them there"
-                                       : ""));
+  throw DataError(
+      fmt::format("data.path: neither {0} nor {0}.gz is in \"{1}\"{2}", name, options.path.string(),
+                  packaged ? "; on Debian and Ubuntu the package dataset-fashion-mnist puts them there" : ""));
 }
 
 }  // namespace
@@ -116,8 +116,8 @@ std::unique_ptr<Source> open_idx(const DataOptions& options) {
   const std::string content = read_unpacked(file);
   const auto [count, shape] = check_header(content, file);
   std::vector<uint8_t> pixels(content.begin() + header_size, content.end());
-  return std::make_unique<MemorySource>("idx", file, options.limit, shape,
-                                        std::vector<Part>{{file.string(), count}}, std::move(pixels));
+  return std::make_unique<MemorySource>("idx", file, options.limit, shape, std::vector<Part>{{file.string(), count}},
+                                        std::move(pixels));
 }
 
 }  // namespace sdpipe

@@ -94,8 +94,7 @@ void turn_upright(Decoded& image) {
   if (image.spec.get_int_attribute("Orientation", 1) == 1) return;
   OIIO::ImageSpec spec(image.spec.width, image.spec.height, image.spec.nchannels, OIIO::TypeFloat);
   spec.attribute("Orientation", image.spec.get_int_attribute("Orientation"));
-  const OIIO::ImageBuf turned =
-      OIIO::ImageBufAlgo::reorient(OIIO::ImageBuf(spec, image.pixels.data()), /*nthreads=*/1);
+  const OIIO::ImageBuf turned = OIIO::ImageBufAlgo::reorient(OIIO::ImageBuf(spec, image.pixels.data()), /*nthreads=*/1);
   std::vector<float> pixels(image.pixels.size());
   if (!turned.get_pixels(turned.roi(), OIIO::TypeFloat, pixels.data())) throw RunError(turned.geterror());
   image.spec.width = turned.spec().width;
@@ -161,9 +160,8 @@ FloatImage read_image(const std::filesystem::path& file, int64_t channels) {
 
 ByteImage to_bytes(const FloatImage& image) {
   ByteImage out{image.shape, std::vector<uint8_t>(image.pixels.size())};
-  std::transform(image.pixels.begin(), image.pixels.end(), out.pixels.begin(), [](float v) {
-    return static_cast<uint8_t>(std::lround(std::clamp(v, 0.0f, 1.0f) * 255.0f));
-  });
+  std::transform(image.pixels.begin(), image.pixels.end(), out.pixels.begin(),
+                 [](float v) { return static_cast<uint8_t>(std::lround(std::clamp(v, 0.0f, 1.0f) * 255.0f)); });
   return out;
 }
 

@@ -85,7 +85,8 @@ class Loader::Worker {
  public:
   Worker(std::shared_ptr<const Source> source, const LoaderOptions& options, LoaderState start)
       : source_(std::move(source)), options_(options), start_(start.epoch * source_->size() + start.position) {
-    if (options.batch < 1 || options.workers < 0) throw std::invalid_argument("a loader needs batch >= 1, workers >= 0");
+    if (options.batch < 1 || options.workers < 0)
+      throw std::invalid_argument("a loader needs batch >= 1, workers >= 0");
     if (start.epoch < 0 || start.position < 0 || start.position >= source_->size())
       throw DataError(fmt::format("cannot go on at epoch {}, position {}: the data set has {} images", start.epoch,
                                   start.position, source_->size()));
@@ -154,8 +155,7 @@ class Loader::Worker {
     for (int64_t count = first; count < first + options_.batch; ++count, to += source_->shape().elements()) {
       const Order order = order_of(count / source_->size());
       const int64_t position = count % source_->size();
-      const Found found =
-          first_good(*source_, [&](int64_t k) { return (*order)[(position + k) % source_->size()]; });
+      const Found found = first_good(*source_, [&](int64_t k) { return (*order)[(position + k) % source_->size()]; });
       write_scaled(found.image, mirrored(count), to);
       batch.indices.push_back(found.index);
     }

@@ -13,8 +13,8 @@ namespace {
 
 void check_choice(const char* key, const std::string& value, const std::vector<std::string>& choices) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
-  throw UsageError(fmt::format("data.{} = \"{}\" is none of {}{}", key, value, join(choices),
-                               did_you_mean(value, choices)));
+  throw UsageError(
+      fmt::format("data.{} = \"{}\" is none of {}{}", key, value, join(choices), did_you_mean(value, choices)));
 }
 
 void check_not_negative(const char* key, int64_t value) {

@@ -55,17 +55,17 @@ struct CropOptions {
 };
 
 struct DataOptions {
-  std::string type;                     // "folder" | "idx" | "cifar"
+  std::string type;  // "folder" | "idx" | "cifar"
   std::filesystem::path path;
-  CropOptions crop;                     // folder
-  int64_t resize = 0;                   // folder: side in pixels; 0: as they are. Without a crop, the largest square
-                                        // at the centre is taken first, so that nothing is stretched
-  int64_t channels = 0;                 // folder: 1 | 3; 0: as the first file
-  std::string on_bad_file = "error";    // folder: "error" | "skip"
-  std::string split = "train";          // idx, cifar: "train" | "test"
-  int64_t limit = 0;                    // the first images only; 0: all
-  bool flip = false;                    // for the loader
-  int64_t workers = 2;                  // for the loader
+  CropOptions crop;                   // folder
+  int64_t resize = 0;                 // folder: side in pixels; 0: as they are. Without a crop, the largest square
+                                      // at the centre is taken first, so that nothing is stretched
+  int64_t channels = 0;               // folder: 1 | 3; 0: as the first file
+  std::string on_bad_file = "error";  // folder: "error" | "skip"
+  std::string split = "train";        // idx, cifar: "train" | "test"
+  int64_t limit = 0;                  // the first images only; 0: all
+  bool flip = false;                  // for the loader
+  int64_t workers = 2;                // for the loader
 };
 
 // Throws DataError where the data is missing or damaged, UsageError where an option is none of those above.
