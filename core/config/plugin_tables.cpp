@@ -70,7 +70,8 @@ double PluginTables::window_end(const Table::Entry& entry, double otherwise, std
   const double* real = entry.value.get_if<double>();
   const double value = real ? *real : integer ? static_cast<double>(*integer) : -1;
   if (value >= 0 && value <= 1) return value;
-  complain(entry.value.where, fmt::format("{}: \"{}\" must be a float >= 0 and <= 1", what, entry.key));
+  const std::string given = real || integer ? fmt::format("{}", value) : std::string(entry.value.type_name());
+  complain(entry.value.where, fmt::format("{}: \"{}\" must be a float >= 0 and <= 1, not {}", what, entry.key, given));
   return otherwise;
 }
 
