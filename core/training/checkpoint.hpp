@@ -1,0 +1,43 @@
+// Checkpoints: folders that are whole or absent, every file hashed.
+//
+//   checkpoints/000057600/ model ema optimizer process .safetensors, state.json, MANIFEST.json      latest -> 000057600
+//
+// Written to a temporary folder, synced, renamed, synced; MANIFEST.json holds SHA-256 of each file and XXH3-128 of each
+// tensor. A checkpoint that does not match its manifest is refused by name, and the one before it is used, loudly.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace sdpipe {
+
+using FileContents = std::map<std::string, std::string>;  // name -> content, without MANIFEST.json
+
+struct StoredCheckpoint {
+  std::filesystem::path folder;
+  FileContents files;
+};
+
+// Reads and verifies one checkpoint folder. Throws CheckpointError naming the file and what is wrong with it.
+StoredCheckpoint read_checkpoint(const std::filesystem::path& folder);
+
+class CheckpointStore {
+ public:
+  // Creates the folder, removes what an interrupted write left behind.
+  explicit CheckpointStore(std::filesystem::path folder);
+  // Complete, synced and found by `latest` before an older one is pruned to `keep`. Throws CheckpointError where the
+  // disk refuses; then older checkpoints are untouched.
+  void save(int64_t images, const FileContents& files, int64_t keep) const;
+  // The newest that verifies; a warning for each newer one that does not. Nothing where there is none; CheckpointError
+  // where there are some and all are damaged.
+  std::optional<StoredCheckpoint> newest() const;
+
+ private:
+  std::vector<std::filesystem::path> folders() const;  // newest first
+  std::filesystem::path folder_;
+};
+
+}  // namespace sdpipe

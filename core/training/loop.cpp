@@ -1,0 +1,273 @@
+#include "core/training/loop.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/base/log.hpp"
+#include "core/diffusion/assembly.hpp"
+#include "core/training/tensors.hpp"
+
+namespace sdpipe {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr int64_t patience = 20;  // steps in a row that may fail before the run ends, whatever on_nonfinite says
+
+Json to_json(const TrainingState& s) {
+  return {{"format", 1},           {"step", s.step},
+          {"updates", s.updates},  {"images", s.images},
+          {"epoch", s.loader.epoch}, {"position", s.loader.position},
+          {"window_loss", s.window_loss}, {"window_steps", s.window_steps},
+          {"threads", s.threads}};
+}
+
+TrainingState state_from(const std::string& text, const std::string& file) {
+  try {
+    const Json j = Json::parse(text);
+    return {j.at("step"), j.at("updates"), j.at("images"), {j.at("epoch"), j.at("position")},
+            j.at("window_loss"), j.at("window_steps"), j.at("threads")};
+  } catch (const nlohmann::json::exception& e) {
+    throw CheckpointError(fmt::format("{}: {}", file, e.what()));
+  }
+}
+
+std::string finite_or_null(double value) { return std::isfinite(value) ? Json(value).dump() : "null"; }
+
+at::Tensor table_tensor(const std::vector<double>& values) {
+  at::Tensor t = per_sample(values, at::zeros({1}, at::TensorOptions(at::kDouble)));
+  return t.view({-1});
+}
+
+std::vector<double> table_from(const NamedTensors& tensors, const char* name, const std::string& file) {
+  const auto it = tensors.find(name);
+  if (it == tensors.end() || it->second.scalar_type() != at::kDouble || it->second.dim() != 1) {
+    throw CheckpointError(fmt::format("{}: \"{}\" is missing or misshapen", file, name));
+  }
+  const double* first = it->second.const_data_ptr<double>();
+  return {first, first + it->second.numel()};
+}
+
+const std::string& content_of(const StoredCheckpoint& checkpoint, const std::string& name) {
+  const auto it = checkpoint.files.find(name);
+  if (it == checkpoint.files.end()) throw CheckpointError(fmt::format("checkpoint {} holds no {}", checkpoint.folder.string(), name));
+  return it->second;
+}
+
+NamedTensors tensors_of(const StoredCheckpoint& checkpoint, const std::string& name) {
+  return unpack_tensors(content_of(checkpoint, name), (checkpoint.folder / name).string());
+}
+
+}  // namespace
+
+std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const StoredCheckpoint& checkpoint, const Model& model) {
+  const std::string file = (checkpoint.folder / "process.safetensors").string();
+  const NamedTensors process = tensors_of(checkpoint, "process.safetensors");
+  PriorStatistics prior = PriorStatistics::from(process);
+  if (!prior.mean.defined() || prior.mean.dim() != 3) throw CheckpointError(fmt::format("{}: \"prior.mean\" is missing or misshapen", file));
+  const Layout layout(model.params());
+  FlatParameters params(layout, tensor_options(pipeline));
+  params.load(layout, tensors_of(checkpoint, "model.safetensors"), (checkpoint.folder / "model.safetensors").string());
+  FlatParameters ema(layout, params);
+  const bool averaged = checkpoint.files.contains("ema.safetensors");
+  if (averaged) ema.load(layout, tensors_of(checkpoint, "ema.safetensors"), (checkpoint.folder / "ema.safetensors").string());
+  else ema.flat().copy_(params.flat());
+  auto corruption = make_corruption(pipeline, prior.mean.sizes().vec());
+  Path path(table_from(process, "path.level", file), table_from(process, "path.sigma", file));
+  return std::make_unique<TrainedModel>(TrainedModel{std::make_shared<Process>(std::move(corruption), std::move(path)), std::move(prior), layout,
+                                                     std::move(params), std::move(ema),
+                                                     state_from(content_of(checkpoint, "state.json"), (checkpoint.folder / "state.json").string())});
+}
+
+TrainingLoop::TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Source> source, const Model& model, const RunFolder& folder)
+    : pipeline_(pipeline), source_(std::move(source)), model_(model), folder_(folder), store_(folder.checkpoints()),
+      seed_(static_cast<uint64_t>(pipeline.run.integer("seed"))) {
+  if (pipeline.train) optimizer_ = optimizer_options(*pipeline.train);
+}
+
+TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress) {
+  if (const auto checkpoint = store_.newest()) resume(*checkpoint);
+  else begin(stop);
+  if (pipeline_.train) train(stop, progress);
+  return *trained_;
+}
+
+void TrainingLoop::begin(const std::atomic<bool>& stop) {
+  const SampleShape shape = sample_shape(source_->shape());
+  const at::TensorOptions options = tensor_options(pipeline_);
+  auto corruption = make_corruption(pipeline_, shape);
+  const DataCalibration data(*source_, *corruption, options, calibration_images, calibration_batch, seed_);
+  auto process = std::make_shared<Process>(corruption, select_path(pipeline_, data, &stop));
+  const Layout layout(model_.params());
+  FlatParameters params(layout, options);
+  located(pipeline_.model, [&] {
+    if (model_.is_fitted()) model_.fit(params.views(), data, *corruption);
+    else model_.init(params.views(), seed_);
+  });
+  params.views().changed();
+  FlatParameters ema(layout, params);
+  ema.flat().copy_(params.flat());
+  ema.views().changed();
+  trained_ = std::make_unique<TrainedModel>(
+      TrainedModel{process, PriorStatistics::estimate(data), layout, std::move(params), std::move(ema), {}});
+  moments_ = {at::zeros_like(trained_->params.flat()), at::zeros_like(trained_->params.flat())};
+  cut_log(folder_.metrics_file(), [](const std::string&) { return false; });
+  if (!pipeline_.train) save();
+}
+
+void TrainingLoop::resume(const StoredCheckpoint& checkpoint) {
+  trained_ = load_trained(pipeline_, checkpoint, model_);
+  TrainingState& state = trained_->state;
+  if (!pipeline_.train) return;
+  const NamedTensors optimizer = tensors_of(checkpoint, "optimizer.safetensors");
+  const auto moment = [&](const char* name) {
+    const auto it = optimizer.find(name);
+    if (it == optimizer.end() || it->second.sizes() != trained_->params.flat().sizes()) {
+      throw CheckpointError(fmt::format("checkpoint {}: optimizer.safetensors lacks \"{}\" or has it in another size", checkpoint.folder.string(), name));
+    }
+    return it->second.to(trained_->params.flat().options()).contiguous();
+  };
+  moments_ = {moment("m"), moment("v")};
+  if (state.images < optimizer_.images) {
+    log_info(fmt::format("continuing from {} ({} of {} images)", checkpoint.folder.string(), state.images, optimizer_.images));
+    if (state.threads != at::get_num_threads()) {
+      log_warning(fmt::format("the checkpoint was written with {} threads, this process has {}: the rest of the run is valid, but not bit for bit the same",
+                              state.threads, at::get_num_threads()));
+    }
+  }
+  cut_log(folder_.metrics_file(), [&](const std::string& line) {
+    const Json j = Json::parse(line, nullptr, false);
+    return !j.is_discarded() && j.value("step", int64_t{0}) <= state.step;
+  });
+}
+
+int64_t TrainingLoop::checkpoint_every() const {
+  const int64_t every = pipeline_.train->integer("checkpoint_every_images");
+  return every > 0 ? every : std::max<int64_t>(optimizer_.images / 10, 1);
+}
+
+void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress) {
+  using Clock = std::chrono::steady_clock;
+  TrainingState& state = trained_->state;
+  if (state.images >= optimizer_.images) return;
+  const Objective objective(*trained_->process, objective_options(*pipeline_.train));
+  gradients_ = std::make_unique<FlatParameters>(trained_->layout, trained_->params);
+  const LoaderOptions options{pipeline_.train->integer("batch"), seed_, pipeline_.data.flag("flip"), pipeline_.data.integer("workers")};
+  Loader loader(source_, options, state.loader);
+  const int64_t every = checkpoint_every(), first_image = state.images;
+  const Clock::time_point start = Clock::now();
+  double shown_loss = std::nan("");
+  while (state.images < optimizer_.images) {
+    const Batch batch = loader.next();
+    const int64_t before = state.images;
+    step(objective, batch);
+    state.loader = loader.state();
+    if (state.window_steps > 0) shown_loss = state.window_loss / static_cast<double>(state.window_steps);
+    if (progress) progress({state.images, optimizer_.images, shown_loss});
+    const bool last = state.images >= optimizer_.images;
+    if (last || stop.load() || before / every != state.images / every) save();
+    if (!last && stop.load()) break;
+  }
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  append_line(folder_.timing_file(), Json{{"from_image", first_image}, {"to_image", state.images}, {"seconds", seconds}}.dump());
+  if (state.images < optimizer_.images) {
+    throw Stopped(fmt::format("stopped at {} of {} images; the state is saved, run the same command again to go on", state.images, optimizer_.images));
+  }
+}
+
+// x_t = C_t x_0 + sigma_t eps; x0_hat = x_t + f(x_t); the loss and its gradient; the model's vjp; one update.
+double TrainingLoop::step(const Objective& objective, const Batch& batch) {
+  TrainedModel& m = *trained_;
+  const at::Tensor x_0 = batch.images.to(m.params.flat().options());
+  const TrainingDraw draw = objective.draw(x_0, seed_, static_cast<uint64_t>(batch.first), static_cast<uint32_t>(m.state.step));
+  const at::Tensor x_t = m.process->noisy(draw.at, x_0, draw.eps);
+  CallScope scope;
+  scope.corruption = &m.process->corruption();
+  scope.random.seed = seed_;
+  scope.random.purpose = Purpose::model;
+  scope.random.sample = draw.sample;
+  scope.random.step = static_cast<uint32_t>(m.state.step);
+  const ModelCall call{m.params.views(), draw.at, scope, true};
+  auto [f, saved] = model_.forward_saving(call, x_t);
+  const Loss loss = objective.loss(draw, f.add_(x_t), x_0);
+  model_.vjp(call, x_t, saved, loss.gradient, &gradients_->views(), false);
+  const double norm = flat_norm(gradients_->flat());
+  const double lr = learning_rate(optimizer_, m.state.images, x_0.size(0));
+  ++m.state.step;
+  m.state.images += x_0.size(0);
+  if (survives(loss.value, norm)) {
+    fused_step(m.params.flat(), gradients_->flat(), norm, moments_, m.ema.flat(), optimizer_, lr, ++m.state.updates);
+    m.params.views().changed();
+    m.ema.views().changed();
+    m.state.window_loss += loss.value;
+    ++m.state.window_steps;
+  }
+  if (m.state.step % pipeline_.train->integer("log_every") == 0) log_window(loss.value, norm, lr);
+  return loss.value;
+}
+
+// Is this step's gradient usable? If not, what on_nonfinite says happens.
+bool TrainingLoop::survives(double loss, double gradient_norm) {
+  if (std::isfinite(loss) && std::isfinite(gradient_norm)) {
+    failures_in_a_row_ = 0;
+    return true;
+  }
+  const at::Tensor bad = at::isfinite(gradients_->flat()).logical_not();
+  const bool in_gradient = bad.any().item<bool>();
+  const std::string where = in_gradient ? fmt::format("the gradient of \"{}\" is not finite", trained_->layout.name_at(bad.to(at::kInt).argmax().item<int64_t>()))
+                            : std::isfinite(loss) ? "the gradient's norm overflows" : "the loss is not finite";
+  const std::string what = fmt::format("step {}: {}", trained_->state.step, where);
+  const std::string& policy = pipeline_.train->text("on_nonfinite");
+  if (policy == "stop" || ++failures_in_a_row_ > patience) {
+    throw RunError(fmt::format("{}; lower train.learning_rate, or set train.on_nonfinite to \"skip\" or \"rewind\"", what));
+  }
+  log_warning(fmt::format("{}; {}", what, policy == "skip" ? "the step is skipped" : "going back to the last checkpoint's weights"));
+  if (policy == "rewind") rewind();
+  return false;
+}
+
+// The last checkpoint's weights, but not its place in the data: the same batches would fail the same way.
+void TrainingLoop::rewind() {
+  const auto checkpoint = store_.newest();
+  if (!checkpoint) throw RunError("there is no checkpoint to go back to yet; lower train.learning_rate");
+  const TrainingState now = trained_->state;
+  resume(*checkpoint);
+  const int64_t updates = trained_->state.updates;
+  trained_->state = now;
+  trained_->state.updates = updates;
+}
+
+void TrainingLoop::log_window(double loss, double gradient_norm, double lr) {
+  TrainingState& s = trained_->state;
+  const double mean = s.window_steps > 0 ? s.window_loss / static_cast<double>(s.window_steps) : loss;
+  append_line(folder_.metrics_file(), fmt::format("{{\"step\":{},\"images\":{},\"loss\":{},\"gradient_norm\":{},\"learning_rate\":{}}}", s.step,
+                                                  s.images, finite_or_null(mean), finite_or_null(gradient_norm), finite_or_null(lr)));
+  s.window_loss = 0;
+  s.window_steps = 0;
+}
+
+void TrainingLoop::save() const {
+  const TrainedModel& m = *trained_;
+  NamedTensors process = m.prior.named();
+  process["path.level"] = table_tensor(m.process->path().levels());
+  process["path.sigma"] = table_tensor(m.process->path().sigmas());
+  TrainingState state = m.state;
+  state.threads = at::get_num_threads();
+  FileContents files = {{"process.safetensors", pack_tensors(process)},
+                        {"model.safetensors", pack_tensors(m.params.named(m.layout))},
+                        {"state.json", to_json(state).dump(1) + "\n"}};
+  if (pipeline_.train) {
+    files["ema.safetensors"] = pack_tensors(m.ema.named(m.layout));
+    files["optimizer.safetensors"] = pack_tensors({{"m", moments_.m}, {"v", moments_.v}});
+  }
+  store_.save(m.state.images, files, pipeline_.train ? pipeline_.train->integer("keep_checkpoints") : 1);
+}
+
+}  // namespace sdpipe

@@ -1,0 +1,76 @@
+// Training: batches in, checkpoints out. The whole state is the parameters, their average, Adam's moments and a few
+// counters, so a resumed run equals an uninterrupted one bit for bit (same build, device and thread count).
+#pragma once
+
+#include <functional>
+
+#include "core/config/pipeline.hpp"
+#include "core/data/loader.hpp"
+#include "core/diffusion/objective.hpp"
+#include "core/training/optimizer.hpp"
+#include "core/training/parameters.hpp"
+#include "core/training/run_folder.hpp"
+
+namespace sdpipe {
+
+// Counters of a training; state.json of a checkpoint.
+struct TrainingState {
+  int64_t step = 0;         // optimiser steps taken, those skipped included
+  int64_t updates = 0;      // steps that changed the parameters
+  int64_t images = 0;       // images seen
+  LoaderState loader;
+  double window_loss = 0;   // sum over the steps since the last line of metrics.jsonl
+  int64_t window_steps = 0;
+  int threads = 0;          // of the process that wrote it; results depend on it
+};
+
+struct TrainingProgress {
+  int64_t images = 0, total_images = 0;
+  double loss = 0;  // mean of the last window
+};
+
+// What a finished, interrupted or fitted model is made of, as checkpoints hold it.
+struct TrainedModel {
+  std::shared_ptr<const Process> process;
+  PriorStatistics prior;
+  Layout layout;
+  FlatParameters params, ema;
+  TrainingState state;
+};
+
+class TrainingLoop {
+ public:
+  TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Source> source, const Model& model, const RunFolder& folder);
+
+  // Continues from the folder's newest checkpoint, or begins: estimates schedule and prior, initialises or fits the
+  // model. Ends at train.images, or with Stopped after saving where `stop` became true.
+  TrainedModel& run(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress);
+
+ private:
+  void begin(const std::atomic<bool>& stop);
+  void resume(const StoredCheckpoint& checkpoint);
+  void train(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress);
+  double step(const Objective& objective, const Batch& batch);
+  bool survives(double loss, double gradient_norm);
+  void rewind();
+  void log_window(double loss, double gradient_norm, double lr);
+  void save() const;
+  int64_t checkpoint_every() const;
+
+  const Pipeline& pipeline_;
+  std::shared_ptr<const Source> source_;
+  const Model& model_;
+  const RunFolder& folder_;
+  CheckpointStore store_;
+  uint64_t seed_;
+  std::unique_ptr<TrainedModel> trained_;
+  std::unique_ptr<FlatParameters> gradients_;
+  Moments moments_;
+  OptimizerOptions optimizer_;
+  int64_t failures_in_a_row_ = 0;
+};
+
+// For sampling: the newest checkpoint of a run, or the given one. Throws CheckpointError.
+std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const StoredCheckpoint& checkpoint, const Model& model);
+
+}  // namespace sdpipe

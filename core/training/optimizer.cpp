@@ -1,0 +1,101 @@
+#include "core/training/optimizer.hpp"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+namespace sdpipe {
+
+OptimizerOptions optimizer_options(const Settings& train) {
+  OptimizerOptions options;
+  options.learning_rate = train.real("learning_rate");
+  options.warmup_images = train.integer("warmup_images");
+  options.cosine = train.text("decay") == "cosine";
+  options.images = train.integer("images");
+  const auto& betas = train.get<std::vector<double>>("betas");
+  options.beta1 = betas.at(0);
+  options.beta2 = betas.at(1);
+  options.clip_norm = train.real("clip_norm");
+  options.ema_decay = train.real("ema_decay");
+  return options;
+}
+
+double learning_rate(const OptimizerOptions& o, int64_t images_seen, int64_t batch) {
+  const double seen = static_cast<double>(images_seen + batch), warmup = static_cast<double>(o.warmup_images);
+  if (seen < warmup) return o.learning_rate * seen / warmup;
+  if (!o.cosine) return o.learning_rate;
+  const double length = static_cast<double>(o.images) - warmup;
+  const double done = length > 0 ? std::clamp((static_cast<double>(images_seen) - warmup) / length, 0.0, 1.0) : 1.0;
+  return o.learning_rate * 0.5 * (1 + std::cos(std::numbers::pi * done));
+}
+
+namespace {
+
+constexpr int64_t block = 1 << 14;  // fixed, so that no sum depends on the number of threads
+
+template <class T>
+double norm_of(const T* x, int64_t n) {
+  std::vector<double> sums(static_cast<size_t>((n + block - 1) / block));
+  at::parallel_for(0, static_cast<int64_t>(sums.size()), 1, [&](int64_t first, int64_t last) {
+    for (int64_t k = first; k < last; ++k) {
+      double sum = 0;
+      for (int64_t i = k * block; i < std::min(n, (k + 1) * block); ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+      sums[static_cast<size_t>(k)] = sum;
+    }
+  });
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return std::sqrt(total);
+}
+
+// The constants of one step in the tensors' own type.
+template <class T>
+struct Constants {
+  T scale, b1, b2, step, root, epsilon, decay;
+};
+
+template <class T>
+void update(T* p, const T* g, T* m, T* v, T* ema, int64_t first, int64_t last, const Constants<T>& c) {
+  for (int64_t i = first; i < last; ++i) {
+    const T gradient = c.scale * g[i];
+    m[i] = c.b1 * m[i] + (1 - c.b1) * gradient;
+    v[i] = c.b2 * v[i] + (1 - c.b2) * gradient * gradient;
+    p[i] -= c.step * m[i] / (std::sqrt(v[i]) * c.root + c.epsilon);
+    ema[i] = c.decay * ema[i] + (1 - c.decay) * p[i];
+  }
+}
+
+template <class F>
+void by_type(const at::Tensor& x, F&& f) {
+  if (x.scalar_type() == at::kDouble) f(double{});
+  else f(float{});
+}
+
+}  // namespace
+
+double flat_norm(const at::Tensor& flat) {
+  double norm = 0;
+  by_type(flat, [&](auto zero) { norm = norm_of(flat.const_data_ptr<decltype(zero)>(), flat.numel()); });
+  return norm;
+}
+
+void fused_step(at::Tensor& p, const at::Tensor& gradient, double gradient_norm, Moments& moments, at::Tensor& ema,
+                const OptimizerOptions& o, double lr, int64_t n) {
+  const double count = static_cast<double>(n);
+  const double clip = o.clip_norm > 0 && gradient_norm > o.clip_norm ? o.clip_norm / gradient_norm : 1;
+  const double correction1 = 1 - std::pow(o.beta1, count), correction2 = 1 - std::pow(o.beta2, count);
+  const double decay = std::min(o.ema_decay, (1 + count) / (10 + count));
+  by_type(p, [&](auto zero) {
+    using T = decltype(zero);
+    const Constants<T> c{static_cast<T>(clip), static_cast<T>(o.beta1), static_cast<T>(o.beta2), static_cast<T>(lr / correction1),
+                         static_cast<T>(1 / std::sqrt(correction2)), static_cast<T>(1e-8), static_cast<T>(decay)};
+    T *values = p.data_ptr<T>(), *m = moments.m.data_ptr<T>(), *v = moments.v.data_ptr<T>(), *average = ema.data_ptr<T>();
+    const T* g = gradient.const_data_ptr<T>();
+    at::parallel_for(0, p.numel(), block, [&](int64_t first, int64_t last) { update(values, g, m, v, average, first, last, c); });
+  });
+}
+
+}  // namespace sdpipe

@@ -1,0 +1,51 @@
+#include "core/training/run_folder.hpp"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <sstream>
+#include <system_error>
+
+#include "core/base/error.hpp"
+
+namespace sdpipe {
+
+namespace fs = std::filesystem;
+
+RunFolder::RunFolder(fs::path folder) : folder_(std::move(folder)) {
+  try {
+    fs::create_directories(folder_);
+    lock_ = std::make_unique<FileLock>(folder_ / ".lock");
+  } catch (const std::system_error& e) {
+    throw RunError(fmt::format("the run's folder cannot be made: {}", e.what()));
+  }
+  if (!lock_->held()) throw RunError(fmt::format("{} is in use by another sdpipe; wait for it, or give this run another name with run.name=...", folder_.string()));
+}
+
+fs::path move_run_aside(const fs::path& folder) {
+  if (!fs::exists(folder)) return {};
+  const RunFolder not_in_use(folder);
+  for (int i = 1;; ++i) {
+    const fs::path aside = folder.string() + "." + std::to_string(i);
+    if (fs::exists(aside)) continue;
+    fs::rename(folder, aside);
+    return aside;
+  }
+}
+
+void append_line(const fs::path& file, const std::string& line) {
+  std::ofstream out(file, std::ios::app | std::ios::binary);
+  out << line << '\n';
+  out.close();
+  if (!out) throw RunError(fmt::format("{} cannot be written; is the disk full?", file.string()));
+}
+
+void cut_log(const fs::path& file, const std::function<bool(const std::string&)>& keep) {
+  if (!fs::exists(file)) return;
+  std::istringstream in(read_file(file));
+  std::string kept, line;
+  while (std::getline(in, line) && !in.eof() && keep(line)) kept += line + '\n';
+  write_file(file, kept);
+}
+
+}  // namespace sdpipe

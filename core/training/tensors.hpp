@@ -1,0 +1,14 @@
+// Named tensors in safetensors files: between at::Tensor and core/training/safetensors.
+#pragma once
+
+#include "core/diffusion/prior.hpp"
+#include "core/training/safetensors.hpp"
+
+namespace sdpipe {
+
+// The content of a file, sorted by name.
+std::string pack_tensors(const NamedTensors& tensors);
+// Copies out of `content`. Throws CheckpointError naming `name`.
+NamedTensors unpack_tensors(std::string_view content, const std::string& name);
+
+}  // namespace sdpipe
