@@ -1,7 +1,6 @@
 // The calibration's images at one level, batch after batch, as rows of numbers.
 #pragma once
 
-#include <functional>
 #include <vector>
 
 #include "core/abi/plugin.hpp"
@@ -10,7 +9,8 @@ namespace sdpipe::wasserstein {
 
 class CorruptedData {
  public:
-  CorruptedData(const sdp::Call& call, const sdp::Calibration& data) : call_(call), data_(data) {}
+  CorruptedData(const sdp::Call& call, const sdp::Calibration& data)
+      : call_(call), data_(data), rooms_(data.n_batches()) {}
 
   // {channel, height, width}
   sdp::Shape sample_shape() const {
@@ -35,16 +35,11 @@ class CorruptedData {
   }
 
  private:
-  // Scratch lives until select() returns: one tensor for each size of batch, not for each level.
+  // Scratch lives until select() returns: one tensor for each batch, not for each level.
   const sdp_tensor& corrupted(uint32_t k, double level) {
-    const sdp_tensor* x = data_.batch(k);
-    sdp_tensor* room = nullptr;
-    for (sdp_tensor* r : rooms_) {
-      if (r->shape[0] == x->shape[0]) room = r;
-    }
-    if (!room) rooms_.push_back(room = call_.scratch(x));
-    data_.corrupt(k, level, room);
-    return *room;
+    if (!rooms_[k]) rooms_[k] = call_.scratch(data_.batch(k));
+    data_.corrupt(k, level, rooms_[k]);
+    return *rooms_[k];
   }
 
   const sdp::Call& call_;

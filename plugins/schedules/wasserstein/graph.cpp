@@ -75,17 +75,15 @@ std::vector<size_t> Graph::path(double eps) {
 }
 
 std::vector<size_t> Graph::path_with(size_t nodes) {
-  double low = 0, high = distance(0, size_ - 1);  // at `high` one edge is enough
-  double best_eps = high;
-  size_t best = 2;
-  const auto gap = [&](size_t count) { return count > nodes ? count - nodes : nodes - count; };
-  while (best != nodes && high - low > 1e-9 * arc_.back()) {
+  const double whole = distance(0, size_ - 1);
+  double low = 0, high = whole;  // too many nodes at `low`, unless all distances are 0; not too many at `high`
+  while (high - low > 1e-6 * whole) {
     const double eps = (low + high) / 2;
-    const size_t count = edges_from_start(eps).back() + 1;
-    if (gap(count) < gap(best)) best = count, best_eps = eps;
-    (count > nodes ? low : high) = eps;
+    (edges_from_start(eps).back() + 1 > nodes ? low : high) = eps;
   }
-  return path(best_eps);
+  const std::vector<size_t> fewer = path(high), more = path(low);
+  const bool more_is_nearer = !more.empty() && more.size() - nodes < nodes - fewer.size();
+  return more_is_nearer ? more : fewer;
 }
 
 }  // namespace sdpipe::wasserstein

@@ -20,8 +20,8 @@ class Graph {
 
   // Nodes of the path at this eps; empty where the end cannot be reached.
   std::vector<size_t> path(double eps);
-  // The path whose number of nodes is nearest to `nodes`, by bisection of eps: the number falls as eps grows, but may
-  // skip values.
+  // The path at the smallest eps that needs no more than `nodes` nodes: at larger ones the same number leaves room for
+  // uneven steps. The number falls as eps grows, but may skip values: then, the path with the nearest number.
   std::vector<size_t> path_with(size_t nodes);
   // Length from node 0 to node i along all candidates in order.
   double arc(size_t i) const { return arc_[i]; }
