@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "core/base/text.hpp"
+#include "core/config/data_table.hpp"
 #include "core/config/document.hpp"
 #include "core/config/overrides.hpp"
 #include "core/config/plugin_tables.hpp"
@@ -89,11 +90,10 @@ class Checker {
     complain(document_.root.where, fmt::format("table \"{}\" is missing: {}", name, remedy));
   }
 
-  Settings host_table(const Schema& schema, std::string_view name, const Table* found,
-                      const std::vector<std::string>& ignored = {}) {
+  Settings host_table(const Schema& schema, std::string_view name, const Table* found) {
     Table absent;
     absent.where = document_.root.where;
-    return check_table(schema, found ? *found : absent, fmt::format("table \"{}\"", name), ignored, problems_);
+    return check_table(schema, found ? *found : absent, fmt::format("table \"{}\"", name), {}, problems_);
   }
 
   // Entry of a host table for filling in a default that depends on something else; null where it was refused.
@@ -120,39 +120,9 @@ class Checker {
     require("data", "add [data] with type and path of the images");
     const Table* found = table("data");
     if (!found) return;
-    pipeline.data = host_table(data_schema(), "data", found, {"crop"});
-    const Settings::Entry* channels = entry(pipeline.data, "channels");
-    if (channels && std::get<int64_t>(channels->value) == 2) {
-      complain(channels->where, "table \"data\": parameter \"channels\" must be 0, 1 or 3, not 2");
-    }
-    if (const Table::Entry* crop = found->find("crop")) check_crop(pipeline, *crop);
-  }
-
-  void check_crop(Pipeline& pipeline, const Table::Entry& crop) {
-    const Table* found = crop.value.get_if<Table>();
-    if (!found) {
-      return complain(crop.value.where, fmt::format("table \"data\": parameter \"crop\" must be a table, for example "
-                                                    "{{ size = 140, center = \"image\" }}, not {}",
-                                                    crop.value.type_name()));
-    }
-    Settings settings = check_table(crop_schema(), *found, "table \"data.crop\"", {"center"}, problems_);
-    pipeline.crop.emplace();
-    if (const auto* size = entry(settings, "size")) pipeline.crop->size = std::get<int64_t>(size->value);
-    if (const Table::Entry* center = found->find("center")) pipeline.crop->center = check_center(center->value);
-  }
-
-  std::optional<std::array<int64_t, 2>> check_center(const Value& value) {
-    const std::string* word = value.get_if<std::string>();
-    if (word && *word == "image") return std::nullopt;
-    const Array* pair = value.get_if<Array>();
-    if (pair && pair->size() == 2) {
-      const auto* x = (*pair)[0].get_if<int64_t>();
-      const auto* y = (*pair)[1].get_if<int64_t>();
-      if (x && y && *x >= 0 && *y >= 0) return std::array{*x, *y};
-    }
-    complain(value.where, "table \"data.crop\": parameter \"center\" must be \"image\" or [x, y] in px from the upper "
-                          "left corner");
-    return std::nullopt;
+    DataTable data = check_data_table(*found, problems_);
+    pipeline.data = std::move(data.settings);
+    pipeline.crop = data.crop;
   }
 
   void check_plugins(Pipeline& pipeline) {

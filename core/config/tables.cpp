@@ -68,13 +68,13 @@ const Schema& data_schema() {
   static const Schema schema = {
       required(choice("type", {"idx", "folder", "cifar"}, "How the images are stored")),
       required(text("path", "", "File or folder, relative to the current directory")),
-      choice("split", {"train", "test"}, "Which part of a data set that has parts: idx and cifar"),
-      integer("channels", 0, {0, 3}, "", "1 grey, 3 colour, 0 as the images are"),
-      integer("resize", 0, kFrom0, "px", "Side of the square image after the crop; 0 leaves the size alone"),
+      choice("split", {"train", "test"}, "type = idx or cifar: which part of the data set"),
+      integer("channels", 0, {0, 3}, "", "type = folder: 1 grey, 3 colour, 0 as the first image"),
+      integer("resize", 0, kFrom0, "px", "type = folder: side of the square image after the crop; 0 as it is"),
       flag("flip", false, "Mirror each image left to right at random, in training"),
       integer("limit", 0, kFrom0, "images", "Use the first so many images; 0 means all"),
-      choice("on_bad_file", {"error", "skip"}, "What an image that cannot be read means: the end, or a count"),
-      integer("workers", 1, kFrom0, "", "Threads that read ahead; the images do not depend on it"),
+      choice("on_bad_file", {"error", "skip"}, "type = folder: what an image that cannot be read means"),
+      integer("workers", 2, kFrom0, "", "Threads that read ahead; the images do not depend on it"),
   };
   return schema;
 }

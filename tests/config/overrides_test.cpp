@@ -73,7 +73,7 @@ TEST_CASE("Plus adds a table, tilde removes a table or a key") {
   CHECK(parse(kCoupled, {"+noise={type=\"sigmas\"}", "schedule.type=levels"}).noise);
   CHECK(parse(kExample, {"~train", "model.type=oracle"}).fitted());
   CHECK(parse(kExample, {"~sampler.eta"}).sampler.settings.real("eta") == 0.0);
-  CHECK(parse(kExample, {"+data.crop.size=20"}).crop->size == 20);
+  CHECK(parse(kExample, {"data.type=folder", "+data.crop.size=20"}).crop->size == 20);
 }
 
 TEST_CASE("An operator of a composition is meant by its index") {

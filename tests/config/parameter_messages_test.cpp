@@ -214,7 +214,7 @@ a.toml:12:11: table "stamp": parameter "weights" must be an array of floats, not
 1 problem in a.toml)"},
 
     {"two channels",
-     "type = \"idx\"", "type = \"idx\"\nchannels = 2",
+     "type = \"idx\"", "type = \"folder\"\nchannels = 2",
      R"(a.toml:6:12: table "data": parameter "channels" must be 0, 1 or 3, not 2
   6 | channels = 2
     |            ^
@@ -222,15 +222,40 @@ a.toml:12:11: table "stamp": parameter "weights" must be an array of floats, not
 1 problem in a.toml)"},
 
     {"a crop that is no table",
-     "type = \"idx\"", "type = \"idx\"\ncrop = 140",
+     "type = \"idx\"", "type = \"folder\"\ncrop = 140",
      R"(a.toml:6:8: table "data": parameter "crop" must be a table, for example { size = 140, center = "image" }, not an integer
   6 | crop = 140
     |        ^
 
 1 problem in a.toml)"},
 
+    {"keys that only folders have",
+     "type = \"idx\"", "type = \"idx\"\nchannels = 3\nresize = 32\ncrop = { size = 20 }",
+     R"(a.toml:6:12: table "data": parameter "channels" has no meaning where type = "idx"; only folder has it
+  6 | channels = 3
+    |            ^
+
+a.toml:7:10: table "data": parameter "resize" has no meaning where type = "idx"; only folder has it
+  7 | resize = 32
+    |          ^
+
+a.toml:8:1: table "data": parameter "crop" has no meaning where type = "idx"; only folder has it
+  8 | crop = { size = 20 }
+    | ^
+
+3 problems in a.toml)"},
+
+    {"a part of a data set that has none",
+     "type = \"idx\"", "type = \"folder\"\nsplit = \"test\"",
+     R"(a.toml:6:9: table "data": parameter "split" has no meaning where type = "folder"; only idx and cifar have it
+  6 | split = "test"
+    |         ^
+
+1 problem in a.toml)"},
+
     {"a crop without size, and a centre that is no pair",
-     "type = \"idx\"", "type = \"idx\"\ncrop = { center = \"middle\", centre = [1, 2] }",
+     "type = \"idx\"", "type = \"folder\"\n"
+     "crop = { center = \"middle\", centre = [1, 2] }",
      R"(a.toml:6:8: table "data.crop": parameter "size" is missing (integer >= 1, px, required)
   6 | crop = { center = "middle", centre = [1, 2] }
     |        ^

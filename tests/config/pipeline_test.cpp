@@ -41,9 +41,9 @@ TEST_CASE("Defaults that depend on something else are filled in") {
 }
 
 TEST_CASE("A crop is centred in the image or on a point") {
-  CHECK_FALSE(parse(kExample, {"+data.crop.size=140"}).crop->center);
-  CHECK_FALSE(parse(kExample, {"data.crop={size=140, center=\"image\"}"}).crop->center);
-  const Pipeline p = parse(kExample, {"data.crop={size=128, center=[121, 89]}"});
+  CHECK_FALSE(parse(kExample, {"data.type=folder", "+data.crop.size=140"}).crop->center);
+  CHECK_FALSE(parse(kExample, {"data.type=folder", "data.crop={size=140, center=\"image\"}"}).crop->center);
+  const Pipeline p = parse(kExample, {"data.type=folder", "data.crop={size=128, center=[121, 89]}"});
   CHECK(p.crop->size == 128);
   CHECK(*p.crop->center == std::array<int64_t, 2>{121, 89});
 }

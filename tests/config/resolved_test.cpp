@@ -40,7 +40,7 @@ resize = 0
 flip = false
 limit = 0
 on_bad_file = "error"
-workers = 1
+workers = 2
 
 [corruption]
 type = "blur"
@@ -93,7 +93,7 @@ clamp = false
 
 TEST_CASE("The resolved form reads back to the same pipeline") {
   check_round_trip(parse(kExample), examples());
-  check_round_trip(parse(kExample, {"data.crop={size=128, center=[121, 89]}", "sample.seed=9", "train.learning_rate=1e-7",
+  check_round_trip(parse(kExample, {"data.type=folder", "data.crop={size=128, center=[121, 89]}", "sample.seed=9", "train.learning_rate=1e-7",
                                     "data.path='a \"b\" \\ é'"}), examples());
   check_round_trip(parse(kExample, {"schedule.type=coupled", "noise=false", "model.type=oracle", "~train"}), examples());
   check_round_trip(parse(kExample, {"corruption=[{type=\"blur\", to=0.3}, {type=\"stamp\", times=2, mask=\"m.png\", "
@@ -124,7 +124,8 @@ TEST_CASE("Every other change makes another run and is named") {
   CHECK(differences({"run.seed=2"}) == Keys{"run.seed"});
   CHECK(differences({"train.batch=20", "corruption.std_max=9", "data.flip=true"}) ==
         Keys{"data.flip", "corruption.std_max", "train.batch"});
-  CHECK(differences({"data.crop={size=4}"}) == Keys{"data.crop"});
+  CHECK(identity_differences(parse(kExample, {"data.type=folder"}), parse(kExample, {"data.type=folder", "data.crop={size=4}"})) ==
+        Keys{"data.crop"});
   CHECK(differences({"run.precision=float64"}) == Keys{"run.precision"});
 }
 
@@ -136,7 +137,8 @@ TEST_CASE("Another plugin or table is one difference, not one for each key") {
 }
 
 TEST_CASE("Crops that differ are named by what differs in them") {
-  const Pipeline a = parse(kExample, {"data.crop={size=4}"}), b = parse(kExample, {"data.crop={size=4, center=[1, 2]}"});
+  const Pipeline a = parse(kExample, {"data.type=folder", "data.crop={size=4}"});
+  const Pipeline b = parse(kExample, {"data.type=folder", "data.crop={size=4, center=[1, 2]}"});
   CHECK(identity_differences(a, b) == Keys{"data.crop.center"});
 }
 
