@@ -29,10 +29,11 @@ std::vector<fs::path> split_path(const std::string& text) {
   return folders;
 }
 
+// A folder that is not there holds no plugins; one that cannot be read throws std::filesystem::filesystem_error.
 std::vector<fs::path> plugin_files(const fs::path& folder) {
   std::vector<fs::path> files;
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+  if (!fs::exists(folder)) return files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     if (entry.path().string().ends_with(suffix)) files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
@@ -43,12 +44,12 @@ std::vector<fs::path> plugin_files(const fs::path& folder) {
 
 std::vector<fs::path> default_plugin_folders() {
   std::vector<fs::path> folders = split_path(environment("SDPIPE_PLUGIN_PATH"));
-  const std::string data_home = environment("XDG_DATA_HOME");
-  const std::string home = environment("HOME");
-  if (!data_home.empty()) folders.push_back(fs::path(data_home) / "sdpipe/plugins");
-  else if (!home.empty()) folders.push_back(fs::path(home) / ".local/share/sdpipe/plugins");
+  // The XDG specification has relative paths ignored.
+  const fs::path data_home = environment("XDG_DATA_HOME"), home = environment("HOME");
+  if (data_home.is_absolute()) folders.push_back(data_home / "sdpipe/plugins");
+  else if (home.is_absolute()) folders.push_back(home / ".local/share/sdpipe/plugins");
   const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
-  // Installed: <prefix>/bin/sdpipe. In a build tree the program stands beside plugins/, test programs below it.
+  // Installed: <prefix>/bin/sdpipe. In a build tree the program stands beside plugins/.
   for (const fs::path& folder : {program / "../lib/sdpipe/plugins", program / "plugins"}) {
     if (fs::is_directory(folder)) folders.push_back(fs::canonical(folder));
   }
@@ -57,14 +58,22 @@ std::vector<fs::path> default_plugin_folders() {
 
 Registry::Registry(const PluginSearch& search) {
   for (const fs::path& file : search.files) add(file);
-  for (const fs::path& folder : search.folders) {
-    for (const fs::path& file : plugin_files(folder)) {
-      try {
-        add(file);
-      } catch (const PluginError& e) {
-        warnings_.push_back(e.what());
-      }
-    }
+  for (const fs::path& folder : search.folders) add_folder(folder);
+}
+
+void Registry::add_folder(const fs::path& folder) {
+  try {
+    for (const fs::path& file : plugin_files(folder)) try_add(file);
+  } catch (const fs::filesystem_error& e) {
+    warnings_.push_back(fmt::format("plugin folder {}: {}", folder.string(), e.code().message()));
+  }
+}
+
+void Registry::try_add(const fs::path& file) {
+  try {
+    add(file);
+  } catch (const PluginError& e) {
+    warnings_.push_back(e.what());
   }
 }
 

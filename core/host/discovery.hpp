@@ -2,7 +2,7 @@
 //
 // Order: `--plugin FILE`; $SDPIPE_PLUGIN_PATH; $XDG_DATA_HOME/sdpipe/plugins; the install's lib/sdpipe/plugins, or in a
 // build tree the build's own plugins. Suffix .sdp.so, no recursion, never the current directory, names sorted; the
-// first of equal (kind, id) wins and the loser is reported with both paths.
+// first of equal (kind, id) wins and the loser is reported with both paths. Relative folders in the environment are ignored.
 #pragma once
 
 #include <deque>
@@ -35,6 +35,8 @@ class Registry {
 
  private:
   void add(const std::filesystem::path& file);
+  void try_add(const std::filesystem::path& file);
+  void add_folder(const std::filesystem::path& folder);
   std::deque<Plugin> plugins_;  // a deque: pointers stay valid
   std::vector<std::string> warnings_;
 };

@@ -4,17 +4,17 @@
 #include <unistd.h>
 
 #define BOOST_DLL_USE_STD_FS
-#include <boost/dll/library_info.hpp>
 #include <boost/dll/shared_library.hpp>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 
 #include "core/abi/fingerprint.hpp"
 #include "core/base/error.hpp"
+#include "core/base/files.hpp"
 #include "core/base/text.hpp"
 #include "core/host/services.hpp"
+#include "core/host/symbols.hpp"
 
 namespace sdpipe {
 namespace {
@@ -30,6 +30,7 @@ constexpr std::string_view entry_prefix = "sdp_plugin_v";
 void require_safe_file(const fs::path& file) {
   std::error_code error;
   const fs::file_status status = fs::status(file, error);
+  if (!fs::status_known(status)) refuse(file, error.message());
   if (!fs::exists(status)) refuse(file, "there is no such file");
   if (!fs::is_regular_file(status)) refuse(file, "this is not a regular file");
   if ((status.permissions() & fs::perms::others_write) != fs::perms::none) {
@@ -38,26 +39,21 @@ void require_safe_file(const fs::path& file) {
   }
 }
 
-bool starts_like_elf(const fs::path& file) {
-  char magic[4] = {};
-  std::ifstream(file, std::ios::binary).read(magic, sizeof magic);
-  return std::string_view(magic, sizeof magic) == std::string_view("\x7f" "ELF", 4);
-}
-
-// The exported symbols, read from the file without loading it.
-std::vector<std::string> exported_symbols(const fs::path& file) {
-  if (!starts_like_elf(file)) refuse(file, "this is not a shared library");
+std::string content_of(const fs::path& file) {
   try {
-    return boost::dll::library_info(boost::dll::fs::path(file.string())).symbols();
-  } catch (const std::exception&) {
-    refuse(file, "this is not a whole shared library (its symbol table cannot be read)");
+    return read_file(file);
+  } catch (const std::system_error& e) {
+    refuse(file, fmt::format("it cannot be read: {}", e.code().message()));
   }
 }
 
 void require_entry_symbol(const fs::path& file) {
-  const std::vector<std::string> symbols = exported_symbols(file);
-  if (std::find(symbols.begin(), symbols.end(), entry_symbol) != symbols.end()) return;
-  for (const std::string& symbol : symbols) {
+  const std::string content = content_of(file);
+  if (!content.starts_with("\x7f" "ELF")) refuse(file, "this is not a shared library");
+  const auto symbols = exported_symbols(content);
+  if (!symbols) refuse(file, "this is not a whole shared library for 64-bit Linux: its table of exported symbols cannot be read");
+  if (std::find(symbols->begin(), symbols->end(), entry_symbol) != symbols->end()) return;
+  for (const std::string& symbol : *symbols) {
     if (symbol.starts_with(entry_prefix)) {
       refuse(file, fmt::format("it is made for major version {} of the plugin ABI, this sdpipe speaks {}; rebuild it "
                                "against this sdpipe's plugin.h",
@@ -73,6 +69,15 @@ std::map<std::string, boost::dll::shared_library>& open_libraries() {
   return *libraries;
 }
 
+// What the dynamic linker said, without the words that Boost puts around it (the error code at their end is unrelated)
+// and without the name of the file.
+std::string linker_reason(std::string text, const std::string& file) {
+  constexpr std::string_view before = "dlerror system message: ", after = "): ";
+  if (const size_t at = text.find(before); at != text.npos) text.erase(0, at + before.size());
+  if (const size_t at = text.rfind(after); at != text.npos) text.resize(at);
+  return text.starts_with(file + ": ") ? text.substr(file.size() + 2) : text;
+}
+
 boost::dll::shared_library& open_library(const fs::path& file) {
   const std::string name = fs::canonical(file).string();
   if (const auto it = open_libraries().find(name); it != open_libraries().end()) return it->second;
@@ -80,10 +85,7 @@ boost::dll::shared_library& open_library(const fs::path& file) {
     boost::dll::shared_library library(boost::dll::fs::path(name), boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
     return open_libraries().emplace(name, std::move(library)).first->second;
   } catch (const std::exception& e) {
-    // Boost ends the dynamic linker's words with the text of an unrelated error code.
-    std::string reason = e.what();
-    if (const size_t at = reason.find(": Bad file descriptor"); at != std::string::npos) reason.resize(at);
-    refuse(file, fmt::format("the dynamic linker refuses it: {}", reason));
+    refuse(file, fmt::format("the dynamic linker refuses it: {}; `ldd -r {}` shows what it lacks", linker_reason(e.what(), name), name));
   }
 }
 
@@ -100,6 +102,7 @@ void require_compatible(const fs::path& file, const sdp_library& library) {
   if (!fingerprint.empty() && fingerprint != SDP_FINGERPRINT) {
     refuse(file, fmt::format("it was built with {}, this sdpipe with {}; rebuild it", fingerprint, SDP_FINGERPRINT));
   }
+  if (library.n_items == 0 || !library.items) refuse(file, "it holds no plugin");
 }
 
 const void* table_of(const sdp_descriptor& d) {

@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 namespace sdpipe {
 namespace {
@@ -17,16 +18,20 @@ std::atomic<uint32_t> finite_check{64};
 #else
 std::atomic<uint32_t> finite_check{1};
 #endif
-std::atomic<uint32_t> calls{0};
-
-void require_finite(const Plugin& plugin, std::string_view what, const at::Tensor& y) {
-  const uint32_t every = finite_check.load(std::memory_order_relaxed);
-  if (every == 0 || calls.fetch_add(1, std::memory_order_relaxed) % every != 0) return;
-  if (at::isfinite(y).all().item<bool>()) return;
-  throw PluginFailure(fmt::format("plugin \"{}\": {} returned values that are not finite", plugin.id(), what), "");
-}
 
 uint32_t dtype_bit(at::ScalarType dtype) { return dtype == at::kDouble ? SDP_DTYPE_F64 : dtype == at::kFloat ? SDP_DTYPE_F32 : 0; }
+
+void require_dtype(const Plugin& plugin, const at::Tensor& x) {
+  if (plugin.descriptor->dtypes & dtype_bit(x.scalar_type())) return;
+  throw PluginFailure(fmt::format("plugin \"{}\" does not offer {}; set run.precision to another", plugin.id(),
+                                  x.scalar_type() == at::kDouble ? "float64" : "this dtype"), "");
+}
+
+// As the ABI promises: C-contiguous, and aligned to 64 bytes, which a slice of a batch need not be.
+at::Tensor for_plugin(const at::Tensor& x) {
+  const at::Tensor y = x.contiguous();
+  return reinterpret_cast<uintptr_t>(y.const_data_ptr()) % 64 == 0 ? y : y.clone();
+}
 
 void require_input(const Plugin& plugin, const SampleShape& sample, const Points& at, const at::Tensor& x) {
   SampleShape expected = {static_cast<int64_t>(at.size())};
@@ -35,10 +40,7 @@ void require_input(const Plugin& plugin, const SampleShape& sample, const Points
     throw PluginFailure(fmt::format("plugin \"{}\": the input has shape [{}], expected [{}]", plugin.id(),
                                     fmt::join(x.sizes(), ", "), fmt::join(expected, ", ")), "");
   }
-  if (!(plugin.descriptor->dtypes & dtype_bit(x.scalar_type()))) {
-    throw PluginFailure(fmt::format("plugin \"{}\" does not offer {}; set run.precision to another", plugin.id(),
-                                    x.scalar_type() == at::kDouble ? "float64" : "this dtype"), "");
-  }
+  require_dtype(plugin, x);
 }
 
 sdp_sample_shape shape_view(const SampleShape& sample) {
@@ -58,6 +60,13 @@ std::shared_ptr<void> instance(const Plugin& plugin, Make make, void (*destroy)(
 }  // namespace
 
 void set_finite_check(uint32_t n) { finite_check = n; }
+
+void FiniteCheck::require(const Plugin& plugin, std::string_view what, const at::Tensor& y) const {
+  const uint32_t every = finite_check.load(std::memory_order_relaxed);
+  if (every == 0 || calls_.fetch_add(1, std::memory_order_relaxed) % every != 0) return;
+  if (at::isfinite(y).all().item<bool>()) return;
+  throw PluginFailure(fmt::format("plugin \"{}\": {} returned values that are not finite", plugin.id(), what), "");
+}
 
 sdp_point Points::view() const {
   return {sizeof(sdp_point), static_cast<uint32_t>(size()), t.data(), level.data(), sigma.data(), key.data()};
@@ -86,29 +95,35 @@ class PluginCorruption : public Corruption {
   }
   double level_max() const override { return level_max_; }
   std::string level_unit() const override { return plugin_.descriptor->level_unit ? plugin_.descriptor->level_unit : ""; }
-  at::Tensor apply(const Points& at, const at::Tensor& x) const override { return call(table_.apply, "apply", at, x); }
-  at::Tensor adjoint(const Points& at, const at::Tensor& x) const override { return call(table_.adjoint, "adjoint", at, x); }
+  at::Tensor apply(const Points& at, const at::Tensor& x) const override { return call({table_.apply, "apply", apply_finite_}, at, x); }
+  at::Tensor adjoint(const Points& at, const at::Tensor& x) const override {
+    return call({table_.adjoint, "adjoint", adjoint_finite_}, at, x);
+  }
 
  private:
-  using Function = decltype(sdp_corruption_vt::apply);
+  struct Function {
+    decltype(sdp_corruption_vt::apply) run;
+    std::string_view name;
+    const FiniteCheck& finite;
+  };
 
-  at::Tensor call(Function function, std::string_view what, const Points& at, const at::Tensor& x_in) const {
+  at::Tensor call(const Function& function, const Points& at, const at::Tensor& x_in) const {
     require_input(plugin_, sample_, at, x_in);
     require_levels(at);
     // A plugin for the CPU alone also serves a run on a GPU, through a copy.
     const bool staged = !x_in.is_cpu() && !(plugin_.descriptor->devices & SDP_ON_CUDA);
-    const at::Tensor x = (staged ? x_in.cpu() : x_in).contiguous();
+    const at::Tensor x = for_plugin(staged ? x_in.cpu() : x_in);
     const at::Tensor y = at::empty_like(x);
     const sdp::TensorView x_view(x), y_view(y);
     CallScope scope;
     scope.random.purpose = Purpose::corruption;
-    scope.random.key = at.key.data();
+    scope.random.key = at.key;
     sdp_ctx context(plugin_.id(), scope);
     const sdp_point point = at.view();
     std::unique_lock lock(serial_, std::defer_lock);
     if (plugin_.has(SDP_CAP_SERIAL)) lock.lock();
-    context.require(function(&context, self_.get(), &point, x_view.get(), y_view.get()), what);
-    require_finite(plugin_, what, y);
+    context.require(function.run(&context, self_.get(), &point, x_view.get(), y_view.get()), function.name);
+    function.finite.require(plugin_, function.name, y);
     return staged ? y.to(x_in.device()) : y;
   }
 
@@ -124,6 +139,7 @@ class PluginCorruption : public Corruption {
   SampleShape sample_;
   std::shared_ptr<void> self_;
   double level_max_ = 0;
+  FiniteCheck apply_finite_, adjoint_finite_;
   mutable std::mutex serial_;
 };
 
@@ -137,10 +153,16 @@ std::unique_ptr<Corruption> make_plugin_corruption(const Plugin& plugin, const S
 
 namespace {
 
+void require_batch(sdp_ctx* ctx, uint32_t k) {
+  const uint32_t n = ctx->scope.calibration->n_batches();
+  if (k >= n) throw std::invalid_argument(fmt::format("it asks for batch {} of {} batches of calibration data", k, n));
+}
+
 // The plugin's view of CalibrationData; batches are borrowed until the call returns.
 sdp_status calibration_batch(sdp_ctx* ctx, uint32_t k, const sdp_tensor** x) noexcept {
   return ctx->guarded([&] {
-    ctx->scratch.push_back({ctx->scope.calibration->batch(k).contiguous(), nullptr});
+    require_batch(ctx, k);
+    ctx->scratch.push_back({for_plugin(ctx->scope.calibration->batch(k)), nullptr});
     sdp_ctx::Scratch& last = ctx->scratch.back();
     last.view = std::make_unique<sdp::TensorView>(last.tensor);
     *x = last.view->get();
@@ -148,7 +170,10 @@ sdp_status calibration_batch(sdp_ctx* ctx, uint32_t k, const sdp_tensor** x) noe
 }
 
 sdp_status calibration_corrupt(sdp_ctx* ctx, uint32_t k, double level, sdp_tensor* y) noexcept {
-  return ctx->guarded([&] { sdp::as_tensor(y).copy_(ctx->scope.calibration->corrupt(k, level)); });
+  return ctx->guarded([&] {
+    require_batch(ctx, k);
+    copy_out(ctx->scope.calibration->corrupt(k, level), y);
+  });
 }
 
 sdp_calibration calibration_view(const CalibrationData& data) {
@@ -223,7 +248,10 @@ SavedForward::SavedForward(SavedForward&& other) noexcept
     : model_(other.model_), saved_(other.saved_), live_(std::exchange(other.live_, false)), kept_(std::move(other.kept_)) {}
 
 SavedForward::~SavedForward() {
-  if (live_ && saved_) model_->plugin_.descriptor->model->release(model_->self_.get(), saved_);
+  if (!live_ || !saved_) return;
+  std::unique_lock lock(model_->serial_, std::defer_lock);
+  if (model_->plugin_.has(SDP_CAP_SERIAL)) lock.lock();
+  model_->plugin_.descriptor->model->release(model_->self_.get(), saved_);
 }
 
 Model::Model(const Plugin& plugin, const Settings& settings, const SampleShape& sample) : plugin_(plugin), sample_(sample) {
@@ -266,8 +294,9 @@ void Model::fit(const ParamSet& params, const CalibrationData& data, const Corru
                                                  params.pointers().data()), "fit");
 }
 
-at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x, Kept* kept, void** saved) const {
-  require_input(plugin_, sample_, call.at, x);
+at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x_in, Kept* kept, void** saved) const {
+  require_input(plugin_, sample_, call.at, x_in);
+  const at::Tensor x = for_plugin(x_in);
   const at::Tensor y = at::empty_like(x);
   const sdp::TensorView x_view(x), y_view(y);
   sdp_ctx context(plugin_.id(), call.scope);
@@ -279,7 +308,7 @@ at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x, Kept* 
   if (plugin_.has(SDP_CAP_SERIAL)) lock.lock();
   context.require(plugin_.descriptor->model->forward(&context, self_.get(), &params, &point, x_view.get(), y_view.get(), flags, saved),
                   "forward");
-  require_finite(plugin_, "forward", y);
+  finite_.require(plugin_, "forward", y);
   return y;
 }
 
@@ -292,9 +321,10 @@ std::pair<at::Tensor, SavedForward> Model::forward_saving(const ModelCall& call,
   return {std::move(y), std::move(saved)};
 }
 
-at::Tensor Model::vjp(const ModelCall& call, const at::Tensor& x, SavedForward& saved, const at::Tensor& gy,
+at::Tensor Model::vjp(const ModelCall& call, const at::Tensor& x_in, SavedForward& saved, const at::Tensor& gy_in,
                       const ParamSet* gradients, bool want_gx, bool last) const {
-  require_input(plugin_, sample_, call.at, gy);
+  require_input(plugin_, sample_, call.at, gy_in);
+  const at::Tensor x = for_plugin(x_in), gy = for_plugin(gy_in);
   const at::Tensor gx = want_gx ? at::empty_like(x) : at::Tensor();
   std::unique_ptr<sdp::TensorView> gx_view;
   if (want_gx) gx_view = std::make_unique<sdp::TensorView>(gx);
@@ -319,17 +349,17 @@ namespace {
 const SamplerPath& path_of(sdp_ctx* ctx) { return *ctx->scope.path; }
 
 sdp_status path_denoise(sdp_ctx* ctx, double t, const sdp_tensor* x, sdp_tensor* x0) noexcept {
-  return ctx->guarded([&] { sdp::as_tensor(x0).copy_(path_of(ctx).denoise(t, sdp::as_tensor(x))); });
+  return ctx->guarded([&] { copy_out(path_of(ctx).denoise(t, sdp::as_tensor(x)), x0); });
 }
 sdp_status path_corrupt(sdp_ctx* ctx, double t, const sdp_tensor* x, sdp_tensor* y) noexcept {
-  return ctx->guarded([&] { sdp::as_tensor(y).copy_(path_of(ctx).corrupt(t, sdp::as_tensor(x))); });
+  return ctx->guarded([&] { copy_out(path_of(ctx).corrupt(t, sdp::as_tensor(x)), y); });
 }
 sdp_status path_adjoint(sdp_ctx* ctx, double t, const sdp_tensor* x, sdp_tensor* y) noexcept {
-  return ctx->guarded([&] { sdp::as_tensor(y).copy_(path_of(ctx).adjoint(t, sdp::as_tensor(x))); });
+  return ctx->guarded([&] { copy_out(path_of(ctx).adjoint(t, sdp::as_tensor(x)), y); });
 }
 double path_sigma(sdp_ctx* ctx, double t) noexcept {
   double sigma = std::numeric_limits<double>::quiet_NaN();
-  ctx->guarded([&] { sigma = path_of(ctx).sigma(t); });
+  ctx->quietly([&] { sigma = path_of(ctx).sigma(t); });
   return sigma;
 }
 
@@ -358,7 +388,8 @@ sdp_ctx SamplerRun::context(uint32_t k) {
 
 SamplerRun::SamplerRun(const Sampler& sampler, const SamplerPath& path, const RandomScope& random, at::Tensor x,
                        const std::atomic<bool>* cancel)
-    : sampler_(sampler), path_(path), random_(random), x_(std::move(x)), cancel_(cancel) {
+    : sampler_(sampler), path_(path), random_(random), x_(for_plugin(x)), cancel_(cancel) {
+  require_dtype(sampler.plugin_, x_);
   sdp_ctx ctx = context(static_cast<uint32_t>(path.nodes().size()));
   const sdp_sampler_env env = env_view(path);
   const sdp::TensorView x_view(x_);
@@ -372,7 +403,7 @@ void SamplerRun::step(uint32_t k) {
   const sdp_sampler_env env = env_view(path_);
   const sdp::TensorView x_view(x_);
   ctx.require(sampler_.plugin_.descriptor->sampler->step(&ctx, sampler_.self_.get(), &env, run_, k, x_view.get()), "step");
-  require_finite(sampler_.plugin_, "step", x_);
+  finite_.require(sampler_.plugin_, "step", x_);
 }
 
 }  // namespace sdpipe

@@ -1,6 +1,6 @@
 // Checked C++ faces of the four plugin kinds. Shapes, dtype and device are verified once, here at the border; outputs
 // are allocated here and checked to be finite (always in debug builds, else every N-th call, see set_finite_check).
-// Failures throw PluginFailure naming plugin, call and parameter. Samples are (batch, channel, height, width).
+// Inputs that are not contiguous or not aligned to 64 bytes reach the plugin as copies. Failures throw PluginFailure naming plugin, call and parameter. Samples are (batch, channel, height, width).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,8 +17,18 @@
 
 namespace sdpipe {
 
-// Check every n-th output of each plugin for non-finite values; 1: each, 0: none. Default 1 in debug builds, else 64.
+// Check every n-th output of each instance for non-finite values; 1: each, 0: none. Default 1 in debug builds, else 64.
 void set_finite_check(uint32_t n);
+
+// Counts the outputs of one function of one instance: a count shared by several would, in a loop that calls them in
+// turn, check the same one for ever.
+class FiniteCheck {
+ public:
+  void require(const Plugin& plugin, std::string_view what, const at::Tensor& y) const;
+
+ private:
+  mutable std::atomic<uint32_t> calls_{0};
+};
 
 using SampleShape = std::vector<int64_t>;  // {channel, height, width}
 
@@ -74,7 +84,7 @@ class Schedule {
   Schedule(const Plugin& plugin, const Settings& settings);
   bool fills_level() const { return plugin_.has(SDP_CAP_FILLS_LEVEL); }
   bool fills_sigma() const { return plugin_.has(SDP_CAP_FILLS_SIGMA); }
-  // Fills those of `level` and `sigma` that the plugin offers; the other may be empty. Refuses what is not monotone,
+  // n >= 2. Fills those of `level` and `sigma` that the plugin offers; the other may be empty. Refuses what is not monotone,
   // not finite, does not start at level 0, does not end at level_max, or has a negative sigma.
   void select(const CalibrationData& data, uint32_t n, std::vector<double>* level, std::vector<double>* sigma,
               const std::atomic<bool>* cancel = nullptr) const;
@@ -156,6 +166,7 @@ class Model {
   SampleShape sample_;
   std::shared_ptr<void> self_;
   std::vector<ModelParamInfo> params_;
+  FiniteCheck finite_;
   mutable std::mutex serial_;
 };
 
@@ -200,6 +211,7 @@ class SamplerRun {
   at::Tensor x_;
   const std::atomic<bool>* cancel_;
   Kept kept_;
+  FiniteCheck finite_;
   void* run_ = nullptr;
 };
 

@@ -3,9 +3,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <vector>
 
 #include "core/base/log.hpp"
@@ -24,7 +27,7 @@ template <class F>
 void by_float_type(const at::Tensor& x, F&& f) {
   if (x.scalar_type() == at::kDouble) f(double{});
   else if (x.scalar_type() == at::kFloat) f(float{});
-  else throw PluginError("host services take float32 and float64 tensors");
+  else throw std::invalid_argument("host services take float32 and float64 tensors");
 }
 
 template <class T>
@@ -39,12 +42,21 @@ void lincomb_range(T* out, std::span<const double> coef, const std::vector<const
 constexpr int64_t elements_per_task = 1 << 15;
 
 void lincomb_on_device(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x) {
-  at::Tensor sum = x[0] * coef[0];
-  for (size_t i = 1; i < x.size(); ++i) sum.add_(x[i], coef[i]);
+  at::Tensor sum = at::zeros_like(out);
+  for (size_t i = 0; i < x.size(); ++i) sum.add_(x[i], coef[i]);
   out.copy_(sum);
 }
 
 }  // namespace
+
+void copy_out(const at::Tensor& value, sdp_tensor* out) {
+  at::Tensor target = sdp::as_tensor(out);
+  if (target.sizes() != value.sizes() || target.scalar_type() != value.scalar_type()) {
+    throw std::invalid_argument(fmt::format("the output has shape [{}], expected [{}] and the dtype of the input",
+                                            fmt::join(target.sizes(), ", "), fmt::join(value.sizes(), ", ")));
+  }
+  target.copy_(value);
+}
 
 void lincomb(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x) {
   if (!out.is_cpu()) return lincomb_on_device(out, coef, x);
@@ -52,8 +64,8 @@ void lincomb(at::Tensor& out, std::span<const double> coef, std::span<const at::
     using T = decltype(zero);
     std::vector<const T*> inputs;
     for (const at::Tensor& input : x) {
-      if (input.sizes() != out.sizes() || input.scalar_type() != out.scalar_type()) {
-        throw PluginError("lincomb: all tensors must have one shape and dtype");
+      if (input.sizes() != out.sizes() || input.scalar_type() != out.scalar_type() || !input.is_contiguous()) {
+        throw std::invalid_argument("host->lincomb: all tensors must be contiguous, of one shape and dtype");
       }
       inputs.push_back(input.const_data_ptr<T>());
     }
@@ -69,7 +81,7 @@ sdp_tensor* Kept::get(uint32_t slot, const sdp_tensor& like) {
     entry.tensor = tensor_like(like).zero_();
     entry.view = std::make_unique<sdp::TensorView>(entry.tensor);
   }
-  if (entry.tensor.sizes() != sdp::as_tensor(&like).sizes()) throw PluginError(fmt::format("keep: slot {} has another shape", slot));
+  if (entry.tensor.sizes() != sdp::as_tensor(&like).sizes()) throw std::invalid_argument(fmt::format("host->keep: slot {} has another shape", slot));
   return entry.view->get();
 }
 
@@ -82,13 +94,17 @@ void RandomScope::fill(int32_t distribution, uint32_t draw, at::Tensor& out) con
     return;
   }
   const auto stream_of = [&](int64_t row) {
-    if (key) return Stream{key[row], Purpose::corruption, 0, 0, draw};
+    if (!key.empty()) return Stream{key[static_cast<size_t>(row)], Purpose::corruption, 0, 0, draw};
     return Stream{seed, purpose, sample[static_cast<size_t>(row)], step, draw};
   };
+  // init() fills whole parameters: one stream each, not one per row.
+  const int64_t rows = parameters.empty() ? out.size(0) : 1;
+  const size_t streams = key.empty() ? sample.size() : key.size();
+  if (static_cast<size_t>(rows) != streams) {
+    throw std::invalid_argument(fmt::format("host->random: axis 0 of out must be the batch of this call, {} samples, not {}", streams, rows));
+  }
   by_float_type(out, [&](auto zero) {
     using T = decltype(zero);
-    // init() fills whole parameters: one stream each, not one per row.
-    const int64_t rows = parameters.empty() ? out.size(0) : 1;
     const size_t length = static_cast<size_t>(out.numel() / std::max<int64_t>(rows, 1));
     T* first = out.data_ptr<T>();
     at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
@@ -113,13 +129,13 @@ sdp_status fail(sdp_ctx* ctx, sdp_status code, const char* param, const char* te
 }
 
 void log_for(sdp_ctx* ctx, int32_t level, const char* text) noexcept {
-  ctx->guarded([&] { log(static_cast<LogLevel>(std::clamp(level, 0, 3)), fmt::format("{}: {}", ctx->plugin, text)); });
+  ctx->quietly([&] { log(static_cast<LogLevel>(std::clamp(level, 0, 3)), fmt::format("{}: {}", ctx->plugin, text ? text : "")); });
 }
 
 int32_t cancelled(sdp_ctx* ctx) noexcept { return ctx->scope.cancel && ctx->scope.cancel->load(); }
 
 void progress(sdp_ctx* ctx, double fraction) noexcept {
-  if (ctx->scope.progress) ctx->guarded([&] { ctx->scope.progress(fraction); });
+  if (ctx->scope.progress) ctx->quietly([&] { ctx->scope.progress(fraction); });
 }
 
 sdp_status scratch(sdp_ctx* ctx, const sdp_tensor* like, sdp_tensor** out) noexcept {
@@ -156,13 +172,13 @@ uint64_t parameter_index(std::span<sdp_tensor* const> parameters, const sdp_tens
 
 sdp_status random(sdp_ctx* ctx, int32_t distribution, uint32_t draw, sdp_tensor* out) noexcept {
   RandomScope scope = ctx->scope.random;
-  if (draw > 0xFFF) return fail(ctx, SDP_E_INVALID, nullptr, "host->random: draw must be below 4096");
+  if (scope.key.empty() && scope.sample.empty() && scope.parameters.empty()) return not_offered(ctx, "random");
   return ctx->guarded([&] {
+    if (draw > 0xFFF) throw std::invalid_argument("host->random: draw must be below 4096");
+    if (distribution != SDP_UNIFORM && distribution != SDP_NORMAL) throw std::invalid_argument("host->random: unknown distribution");
     at::Tensor result = sdp::as_tensor(out);
     const uint64_t index = parameter_index(scope.parameters, *out);
     if (!scope.parameters.empty()) scope.sample = {&index, 1};
-    const size_t rows = scope.key || !scope.parameters.empty() ? 0 : static_cast<size_t>(out->shape[0]);
-    if (rows > scope.sample.size()) throw PluginError("host->random: axis 0 of out must be the batch of this call");
     scope.fill(distribution, draw, result);
   });
 }
@@ -175,7 +191,7 @@ sdp_status with_corruption(sdp_ctx* ctx, const sdp_point* at, const sdp_tensor* 
     const Points points = Points::copy_of(*at);
     const at::Tensor input = sdp::as_tensor(x);
     const Corruption& c = *ctx->scope.corruption;
-    sdp::as_tensor(y).copy_(transposed ? c.adjoint(points, input) : c.apply(points, input));
+    copy_out(transposed ? c.adjoint(points, input) : c.apply(points, input), y);
   });
 }
 
@@ -196,11 +212,36 @@ const sdp_host& host_services() {
   return host;
 }
 
+namespace {
+thread_local const char* current_plugin = nullptr;
+}
+const char* plugin_of_this_thread() { return current_plugin; }
+
 }  // namespace sdpipe
 
+sdp_ctx::sdp_ctx(std::string plugin_name, sdpipe::CallScope call_scope)
+    : plugin(std::move(plugin_name)), scope(std::move(call_scope)), outer_plugin_(sdpipe::current_plugin) {
+  sdpipe::current_plugin = plugin.c_str();
+}
+
+sdp_ctx::~sdp_ctx() { sdpipe::current_plugin = outer_plugin_; }
+
+void sdp_ctx::raise_held_back(sdp_status status, std::string_view what) {
+  try {
+    std::rethrow_exception(std::exchange(held_back, nullptr));
+  } catch (const sdpipe::Cancelled&) {
+    throw;
+  } catch (const std::invalid_argument& e) {
+    throw sdpipe::PluginFailure(fmt::format("plugin \"{}\": {} failed: {}", plugin, what, e.what()), "");
+  } catch (const std::exception& e) {
+    if (status != SDP_OK || !told) throw;
+    throw sdpipe::PluginFailure(fmt::format("plugin \"{}\": {} went on as if nothing were wrong after this error: {}", plugin, what, e.what()), "");
+  }
+}
+
 void sdp_ctx::require(sdp_status status, std::string_view what) {
-  if (status == SDP_OK && !held_back) return;
-  if (held_back) std::rethrow_exception(std::exchange(held_back, nullptr));
+  if (held_back) raise_held_back(status, what);
+  if (status == SDP_OK) return;
   if (status == SDP_E_CANCELLED && scope.cancel && scope.cancel->load()) throw sdpipe::Cancelled();
   const std::string reason = failure.text.empty() ? fmt::format("status {} without a reason", status) : failure.text;
   const std::string key = failure.param.empty() ? "" : fmt::format(" (parameter \"{}\")", failure.param);

@@ -46,11 +46,12 @@ struct RandomScope {
   Purpose purpose = Purpose::test;
   std::span<const uint64_t> sample;  // per row of the batch; inside apply and adjoint: empty
   uint32_t step = 0;
-  const uint64_t* key = nullptr;     // inside apply and adjoint: per row, in place of the seed
+  std::span<const uint64_t> key;     // inside apply and adjoint: per row, in place of the seed
   std::span<sdp_tensor* const> parameters;  // inside init: the stream of the parameter that is filled
   // Tests replace the noise by known values to measure the response to it: return false to draw as usual.
   std::function<bool(uint32_t step, uint32_t draw, at::Tensor& out)>* replacement = nullptr;
 
+  // Throws std::invalid_argument where `out` does not have one row per sample.
   void fill(int32_t distribution, uint32_t draw, at::Tensor& out) const;
 };
 
@@ -76,22 +77,35 @@ struct Cancelled : std::exception {
   const char* what() const noexcept override { return "cancelled"; }
 };
 
-// out = sum_i coef[i] * x[i] in one pass; out may be one of x. All of one shape and dtype.
+// Copies a result into memory that a plugin lent; throws std::invalid_argument where shape or dtype differ.
+void copy_out(const at::Tensor& value, sdp_tensor* out);
+
+// The plugin that this thread is in, or null; for a crash handler.
+const char* plugin_of_this_thread();
+
+// out = sum_i coef[i] * x[i] in one pass; out may be one of x. All contiguous, of one shape and dtype; else throws
+// std::invalid_argument.
 void lincomb(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x);
 
 }  // namespace sdpipe
 
 // One call on one thread.
 struct sdp_ctx {
-  explicit sdp_ctx(std::string plugin_name, sdpipe::CallScope call_scope = {})
-      : plugin(std::move(plugin_name)), scope(std::move(call_scope)) {}
+  explicit sdp_ctx(std::string plugin_name, sdpipe::CallScope call_scope = {});
+  ~sdp_ctx();
+  sdp_ctx(const sdp_ctx&) = delete;
+  sdp_ctx& operator=(const sdp_ctx&) = delete;
 
   // Throws what went wrong: the host's own exception that a callback held back, or the plugin's reason. `what` says
-  // what was called: "apply".
+  // what was called: "apply". std::invalid_argument from a callback is a misuse of the service: it becomes the
+  // plugin's failure. So does any error that the plugin was told of and kept to itself.
   void require(sdp_status status, std::string_view what);
   // Runs a host function that a plugin called; exceptions wait in `held_back` until the plugin has returned.
   template <class F>
   sdp_status guarded(F&& f) noexcept;
+  // The same for host functions without a status, where the plugin cannot know.
+  template <class F>
+  void quietly(F&& f) noexcept;
 
   std::string plugin;
   sdpipe::CallScope scope;
@@ -99,12 +113,17 @@ struct sdp_ctx {
     sdp_status code = SDP_OK;
     std::string param, text;
   } failure;
-  std::exception_ptr held_back;
+  std::exception_ptr held_back;  // the first
+  bool told = false;             // did the plugin get a status for it?
   struct Scratch {
     at::Tensor tensor;
     std::unique_ptr<sdp::TensorView> view;
   };
   std::deque<Scratch> scratch;
+
+ private:
+  const char* outer_plugin_;  // the one whose call led here
+  [[noreturn]] void raise_held_back(sdp_status status, std::string_view what);
 };
 
 template <class F>
@@ -113,10 +132,21 @@ sdp_status sdp_ctx::guarded(F&& f) noexcept {
     f();
     return SDP_OK;
   } catch (const sdpipe::Cancelled&) {
-    held_back = std::current_exception();
+    if (!held_back) held_back = std::current_exception();
+    told = true;
     return SDP_E_CANCELLED;
   } catch (...) {
-    held_back = std::current_exception();
+    if (!held_back) held_back = std::current_exception();
+    told = true;
     return SDP_E_INTERNAL;
+  }
+}
+
+template <class F>
+void sdp_ctx::quietly(F&& f) noexcept {
+  try {
+    f();
+  } catch (...) {
+    if (!held_back) held_back = std::current_exception();
   }
 }

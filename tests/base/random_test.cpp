@@ -1,6 +1,6 @@
 #include "core/base/random.hpp"
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <vector>

@@ -1,6 +1,6 @@
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/isfinite.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/host/conformance/measure.hpp"
@@ -40,7 +40,7 @@ LawResult adjoint(const Subject& s) {
     double worst = 0;
     for (int64_t b = 0; b < batch; ++b) {
       const double gap = std::abs(dot(cx[b], y[b]) - dot(x[b], cty[b])) / (norm(x[b]) * norm(y[b]));
-      worst = std::max(worst, gap);
+      worst = largest({worst, gap});
     }
     return worst;
   });
@@ -52,7 +52,7 @@ LawResult identity_at_zero(const Subject& s) {
     Points at = s.at;
     at.level.assign(batch, 0.0);
     const at::Tensor x = s.noise(3);
-    return std::max(relative_difference(s.c.apply(at, x), x), relative_difference(s.c.adjoint(at, x), x));
+    return largest({relative_difference(s.c.apply(at, x), x), relative_difference(s.c.adjoint(at, x), x)});
   });
 }
 
@@ -65,8 +65,8 @@ LawResult batch_equals_single(const Subject& s) {
     for (int64_t b = 0; b < batch; ++b) {
       const Points at = row(s.at, static_cast<size_t>(b));
       const at::Tensor one = x.slice(0, b, b + 1).contiguous();
-      worst = std::max({worst, relative_difference(s.c.apply(at, one)[0], whole[b]),
-                        relative_difference(s.c.adjoint(at, one)[0], whole_adjoint[b])});
+      worst = largest({worst, relative_difference(s.c.apply(at, one)[0], whole[b]),
+                       relative_difference(s.c.adjoint(at, one)[0], whole_adjoint[b])});
     }
     return worst;
   });
@@ -78,6 +78,7 @@ LawResult repeatable(const Subject& s) {
     const at::Tensor x = s.noise(5), before = x.clone();
     const at::Tensor first = s.c.apply(s.at, x);
     if (!x.equal(before)) return "apply wrote into its input";
+    if (!at::isfinite(first).all().item<bool>()) return "apply gave values that are not finite";
     if (!s.c.apply(s.at, x).equal(first)) return "apply gave different values for equal inputs";
     s.c.adjoint(s.at, x);
     return x.equal(before) ? "" : "adjoint wrote into its input";

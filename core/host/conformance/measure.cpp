@@ -12,11 +12,15 @@ namespace sdpipe {
 using namespace conformance;
 
 std::vector<LawResult> check_laws(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
-  switch (plugin.kind()) {
-    case SDP_KIND_CORRUPTION: return check_corruption(plugin, settings, shape);
-    case SDP_KIND_SCHEDULE: return check_schedule(plugin, settings, shape);
-    case SDP_KIND_MODEL: return check_model(plugin, settings, shape);
-    default: return check_sampler(plugin, settings, shape);
+  try {
+    switch (plugin.kind()) {
+      case SDP_KIND_CORRUPTION: return check_corruption(plugin, settings, shape);
+      case SDP_KIND_SCHEDULE: return check_schedule(plugin, settings, shape);
+      case SDP_KIND_MODEL: return check_model(plugin, settings, shape);
+      default: return check_sampler(plugin, settings, shape);
+    }
+  } catch (const std::exception& e) {
+    return {{fmt::format("{}.create", kind_name(plugin.kind())), false, e.what()}};
   }
 }
 
@@ -56,6 +60,15 @@ double relative_difference(const at::Tensor& a, const at::Tensor& b) {
   const double scale = b.abs().max().item<double>();
   const double difference = (a - b).abs().max().item<double>();
   return scale > 0 ? difference / scale : difference;
+}
+
+double largest(std::initializer_list<double> figures) {
+  double worst = 0;
+  for (const double figure : figures) {
+    if (std::isnan(figure) || figure > worst) worst = figure;
+    if (std::isnan(worst)) break;
+  }
+  return worst;
 }
 
 LawResult bounded(std::string id, double bound, const std::function<double()>& measure) {

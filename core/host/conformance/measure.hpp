@@ -19,6 +19,9 @@ double norm(const at::Tensor& a);
 // Largest |a - b| relative to the largest |b|.
 double relative_difference(const at::Tensor& a, const at::Tensor& b);
 
+// The largest; NaN where one is NaN, which std::max would drop.
+double largest(std::initializer_list<double> figures);
+
 // A law that compares one figure with a bound.
 LawResult bounded(std::string id, double bound, const std::function<double()>& measure);
 // A law that says why it fails, or nothing.

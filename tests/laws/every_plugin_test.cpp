@@ -1,0 +1,75 @@
+#include <cmath>
+
+#include "core/config/example.hpp"
+#include "core/host/conformance.hpp"
+#include "core/host/discovery.hpp"
+#include "tests/catch.h"
+
+using namespace sdpipe;
+
+namespace {
+
+// The plugins of the build, found as `sdpipe` finds them.
+const Registry& registry() {
+  static const Registry found({{}, {SDPIPE_BUILD_DIR "/plugins"}});
+  return found;
+}
+
+std::string text_of(const SampleShape& shape) {
+  std::string text;
+  for (const int64_t n : shape) text += (text.empty() ? "" : "x") + std::to_string(n);
+  return text;
+}
+
+void require_laws(int32_t kind, const std::vector<SampleShape>& shapes) {
+  size_t plugins = 0;
+  for (const Plugin& plugin : registry().plugins()) {
+    if (plugin.kind() != kind) continue;
+    ++plugins;
+    const Settings settings = example_settings(plugin);
+    for (const SampleShape& shape : shapes) {
+      for (const LawResult& law : check_laws(plugin, settings, shape)) {
+        INFO(plugin.id() << " on " << text_of(shape) << ": " << law.id << ": " << law.detail);
+        CHECK(law.holds);
+      }
+    }
+  }
+  CHECK(plugins > 0);
+}
+
+}  // namespace
+
+TEST_CASE("every file in the build's plugin folder is a sound plugin") {
+  CHECK(registry().warnings().empty());
+  CHECK(registry().ids(SDP_KIND_CORRUPTION) == std::vector<std::string>{"heat_blur", "identity", "pixel_mask"});
+  CHECK(registry().ids(SDP_KIND_SCHEDULE) == std::vector<std::string>{"geometric", "linear", "log", "wasserstein"});
+  CHECK(registry().ids(SDP_KIND_MODEL) == std::vector<std::string>{"empirical", "unet", "wiener"});
+  CHECK(registry().ids(SDP_KIND_SAMPLER) == std::vector<std::string>{"ancestral", "ddim", "momentum", "multistep", "naive"});
+}
+
+TEST_CASE("every plugin of the build tells its licence, version, summary and what its parameters are for") {
+  for (const Plugin& plugin : registry().plugins()) {
+    INFO(plugin.id());
+    CHECK(plugin.license == "Apache-2.0");
+    CHECK(std::string(plugin.descriptor->version) == "1.0.0");
+    CHECK_FALSE(std::string(plugin.descriptor->summary).empty());
+    for (const Param& param : plugin.schema) CHECK_FALSE(param.doc.empty());
+  }
+}
+
+TEST_CASE("every plugin of the build offers float64 where samples pass through it") {
+  for (const Plugin& plugin : registry().plugins()) {
+    INFO(plugin.id());
+    if (plugin.kind() != SDP_KIND_SCHEDULE) CHECK((plugin.descriptor->dtypes & SDP_DTYPE_F64) != 0);
+  }
+}
+
+TEST_CASE("every corruption keeps the laws, on one pixel, odd sizes and colour images") {
+  require_laws(SDP_KIND_CORRUPTION, {{1, 8, 8}, {3, 8, 8}, {1, 1, 1}, {2, 17, 23}, {3, 64, 64}});
+}
+
+TEST_CASE("every schedule keeps the laws") { require_laws(SDP_KIND_SCHEDULE, {{1, 8, 8}, {3, 8, 8}}); }
+
+TEST_CASE("every model keeps the laws") { require_laws(SDP_KIND_MODEL, {{1, 8, 8}, {3, 8, 8}}); }
+
+TEST_CASE("every sampler keeps the laws") { require_laws(SDP_KIND_SAMPLER, {{1, 8, 8}, {3, 8, 8}}); }
