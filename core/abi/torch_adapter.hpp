@@ -91,9 +91,10 @@ struct BuiltNet {
     names.push_back(name);
     tensors.push_back(t);
   }
-  std::vector<int64_t> buffer_versions() const {
+  /* Grows with each write through LibTorch. */
+  std::vector<int64_t> versions() const {
     std::vector<int64_t> versions;
-    for (size_t i = n_trained; i < tensors.size(); ++i) versions.push_back(tensors[i]._version());
+    for (const at::Tensor& t : tensors) versions.push_back(t._version());
     return versions;
   }
   /* Is this the network that computes with the host's tensors p? */
@@ -156,9 +157,9 @@ class TorchPlugin {
       saved->x = save ? as_tensor(x).clone().requires_grad_() : as_tensor(x);
       const Pass pass{call, copied(at.t, at, saved->x), copied(at.level, at, saved->x), copied(at.sigma, at, saved->x),
                       (flags & SDP_FWD_TRAIN) != 0};
-      const std::vector<int64_t> versions = saved->net->buffer_versions();
+      const std::vector<int64_t> versions = saved->net->versions();
       saved->y = saved->net->net->forward(pass, saved->x);
-      refuse_written_buffers(call, versions, saved->net->buffer_versions());
+      refuse_writes(call, versions, saved->net->versions());
       write(call, saved->y, y);
       return save ? static_cast<void*>(saved.release()) : nullptr;
     });
@@ -232,11 +233,10 @@ class TorchPlugin {
     return borrowed.to(x.device(), at::kDouble, /*non_blocking=*/false, /*copy=*/true);
   }
 
-  void refuse_written_buffers(const Call& call, const std::vector<int64_t>& before,
-                              const std::vector<int64_t>& after) const {
+  void refuse_writes(const Call& call, const std::vector<int64_t>& before, const std::vector<int64_t>& after) const {
     for (size_t i = 0; i < before.size(); ++i)
       if (before[i] != after[i])
-        call.fail("the network writes its buffer \"" + params_[n_trained_ + i].name +
+        call.fail("the network writes its tensor \"" + params_[i].name +
                       "\" in forward(); a model is a pure function of parameters, x and point",
                   {}, SDP_E_UNSUPPORTED);
   }
