@@ -3,7 +3,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "core/diffusion/assembly.hpp"
@@ -57,6 +60,15 @@ SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const Train
     set.nfe = trajectory.nfe;
   }
   return set;
+}
+
+void write_sample_files(const std::filesystem::path& folder, const std::vector<ByteImage>& images) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().filename().string().starts_with("sample-")) std::filesystem::remove(entry.path());
+  }
+  for (size_t i = 0; i < images.size(); ++i) write_png(folder / fmt::format("sample-{:04}.png", i), images[i]);
+  const int64_t columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(images.size()))));
+  write_png(folder / "grid.png", make_grid(images, columns));
 }
 
 namespace {

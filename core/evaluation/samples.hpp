@@ -28,6 +28,9 @@ struct SampleRequest {
 SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const TrainedModel& trained, const PluginChoice& sampler,
                        const SampleRequest& request);
 
+// sample-0000.png ... and grid.png. Files of an earlier, longer set go.
+void write_sample_files(const std::filesystem::path& folder, const std::vector<ByteImage>& images);
+
 std::string describe_prior(const Pipeline& pipeline, const TrainedModel& trained);
 
 // Evaluations of the network that a sampler needs for `steps`; found by running it on one pixel.

@@ -65,13 +65,22 @@ NamedTensors tensors_of(const StoredCheckpoint& checkpoint, const std::string& n
   return unpack_tensors(content_of(checkpoint, name), (checkpoint.folder / name).string());
 }
 
+PriorStatistics prior_of(const StoredCheckpoint& checkpoint, const NamedTensors& process) {
+  PriorStatistics prior = PriorStatistics::from(process);
+  if (prior.mean.defined() && prior.mean.dim() == 3) return prior;
+  throw CheckpointError(fmt::format("{}: \"prior.mean\" is missing or misshapen", (checkpoint.folder / "process.safetensors").string()));
+}
+
 }  // namespace
+
+SampleShape stored_shape(const StoredCheckpoint& checkpoint) {
+  return prior_of(checkpoint, tensors_of(checkpoint, "process.safetensors")).mean.sizes().vec();
+}
 
 std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const StoredCheckpoint& checkpoint, const Model& model) {
   const std::string file = (checkpoint.folder / "process.safetensors").string();
   const NamedTensors process = tensors_of(checkpoint, "process.safetensors");
-  PriorStatistics prior = PriorStatistics::from(process);
-  if (!prior.mean.defined() || prior.mean.dim() != 3) throw CheckpointError(fmt::format("{}: \"prior.mean\" is missing or misshapen", file));
+  PriorStatistics prior = prior_of(checkpoint, process);
   const Layout layout(model.params());
   FlatParameters params(layout, tensor_options(pipeline));
   params.load(layout, tensors_of(checkpoint, "model.safetensors"), (checkpoint.folder / "model.safetensors").string());

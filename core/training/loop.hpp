@@ -70,6 +70,9 @@ class TrainingLoop {
   int64_t failures_in_a_row_ = 0;
 };
 
+// The shape of the samples that a checkpoint's model was made for.
+SampleShape stored_shape(const StoredCheckpoint& checkpoint);
+
 // For sampling: the newest checkpoint of a run, or the given one. Throws CheckpointError.
 std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const StoredCheckpoint& checkpoint, const Model& model);
 

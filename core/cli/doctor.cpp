@@ -1,0 +1,24 @@
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <fmt/format.h>
+
+#include <thread>
+
+#include "core/abi/fingerprint.hpp"
+#include "core/abi/plugin.h"
+#include "core/cli/verbs.hpp"
+
+namespace sdpipe {
+
+int doctor(Session& session) {
+  fmt::print("sdpipe        {}\n", SDPIPE_VERSION);
+  fmt::print("plugin ABI    {}.{}\n", SDP_ABI_MAJOR, SDP_ABI_MINOR);
+  fmt::print("LibTorch      {}\n", SDP_FINGERPRINT);
+  fmt::print("CPU           {} cores, kernels for {}\n", std::thread::hardware_concurrency(), at::get_cpu_capability());
+  fmt::print("threads       {}\n", at::get_num_threads());
+  fmt::print("plugins       {} found\n", session.registry().plugins().size());
+  for (const auto& folder : default_plugin_folders()) fmt::print("              {}{}\n", folder.string(), std::filesystem::is_directory(folder) ? "" : " (not there)");
+  return session.registry().warnings().empty() ? 0 : static_cast<int>(Exit::plugin);
+}
+
+}  // namespace sdpipe

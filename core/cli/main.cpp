@@ -1,0 +1,164 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/cli/signals.hpp"
+#include "core/cli/verbs.hpp"
+
+namespace sdpipe {
+namespace {
+
+// Fills `action` with the verb's work while the command line is parsed.
+class CommandLine {
+ public:
+  explicit CommandLine(Session& session) : session_(session) {
+    app_.description("Diffusion models for general linear corruptions: train, sample and compare, from a pipeline file.");
+    app_.set_version_flag("--version", "sdpipe " SDPIPE_VERSION);
+    app_.require_subcommand(1);
+    app_.fallthrough();
+    app_.add_option("--plugin", session.plugin_files, "Load this plugin file first; may be given again");
+    app_.add_option("--runs", session.runs, "Folder in which run folders are made")->capture_default_str();
+    app_.add_flag("-q,--quiet", session.quiet, "No progress, only warnings and errors");
+    app_.add_flag("-v,--verbose", session.verbose, "Debug messages too");
+    app_.add_option("--color", session.color, "auto, always or never")
+        ->transform(CLI::CheckedTransformer(std::map<std::string, ColorChoice>{
+            {"auto", ColorChoice::automatic}, {"always", ColorChoice::always}, {"never", ColorChoice::never}}));
+    add_run();
+    add_sample();
+    add_schedule();
+    add_plugins();
+    add_data();
+    app_.add_subcommand("doctor", "Say what this machine and this build offer")->callback([this] { action_ = [this] { return doctor(session_); }; });
+  }
+
+  int parse_and_act(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::Success& e) {
+      return app_.exit(e);  // --help, --version
+    } catch (const CLI::ParseError& e) {
+      throw UsageError(explain(e, {argv + 1, argv + argc}));
+    }
+    session_.command_line.assign(argv, argv + argc);
+    set_log_level(session_.verbose ? LogLevel::debug : session_.quiet ? LogLevel::warning : LogLevel::info);
+    return action_();
+  }
+
+ private:
+  void add_file(CLI::App* verb, std::filesystem::path& file, std::vector<std::string>& overrides) {
+    verb->add_option("file", file, "Pipeline file")->required();
+    verb->add_option("overrides", overrides, "key=value, +key=value, ~key");
+  }
+
+  void add_run() {
+    CLI::App* run_verb = app_.add_subcommand("run", "Train, sample and report; goes on where it was");
+    add_file(run_verb, run_.file, run_.overrides);
+    run_verb->add_flag("--fresh", run_.fresh, "Move an existing run of that name aside and begin anew");
+    run_verb->callback([this] { action_ = [this] { return run(session_, run_); }; });
+    CLI::App* check_verb = app_.add_subcommand("check", "Check a pipeline file and print the plan, without running it");
+    add_file(check_verb, run_.file, run_.overrides);
+    check_verb->callback([this] { action_ = [this] { return check(session_, run_.file, run_.overrides); }; });
+  }
+
+  void add_sample() {
+    CLI::App* verb = app_.add_subcommand("sample", "Draw samples from a run or one of its checkpoints");
+    verb->add_option("run", sample_.run, "Folder of a run, or of a checkpoint")->required();
+    verb->add_option("overrides", sample_.overrides, "sampler.type=ddim, sample.steps=25, ...");
+    verb->add_option("-o,--output", sample_.output, "Folder for the images; default: samples-NAME of the sampler, in the run's folder");
+    verb->callback([this] { action_ = [this] { return sample(session_, sample_); }; });
+  }
+
+  void add_schedule() {
+    CLI::App* verb = app_.add_subcommand("schedule", "Print the path that a pipeline's schedule chooses");
+    add_file(verb, schedule_.file, schedule_.overrides);
+    verb->add_option("--svg", schedule_.svg, "Draw the path into this file too");
+    verb->add_flag("--json", schedule_.json, "Print JSON");
+    verb->callback([this] { action_ = [this] { return schedule(session_, schedule_); }; });
+  }
+
+  void add_plugins() {
+    CLI::App* verb = app_.add_subcommand("plugins", "What plugins there are")->require_subcommand(1);
+    CLI::App* list = verb->add_subcommand("list", "Each plugin and where it came from");
+    list->add_flag("--json", json_, "Print JSON");
+    list->callback([this] { action_ = [this] { return plugins_list(session_, json_); }; });
+    CLI::App* show = verb->add_subcommand("show", "What a plugin does and its parameters");
+    show->add_option("id", word_, "Id of the plugin")->required();
+    show->callback([this] { action_ = [this] { return plugins_show(session_, word_); }; });
+    CLI::App* check_verb = verb->add_subcommand("check", "Test a plugin file against the laws of its kind");
+    check_verb->add_option("file", path_, "A .sdp.so file")->required();
+    check_verb->add_flag("--json", json_, "Print JSON");
+    check_verb->callback([this] { action_ = [this] { return plugins_check(session_, path_, json_); }; });
+  }
+
+  void add_data() {
+    CLI::App* verb = app_.add_subcommand("data", "Make and inspect data sets")->require_subcommand(1);
+    CLI::App* emoji = verb->add_subcommand("emoji", "Write the colour emoji of a font as PNG files");
+    emoji->add_option("folder", path_, "Where to write them")->required();
+    emoji->add_option("--font", font_, "Noto Color Emoji's file")->capture_default_str();
+    emoji->callback([this] { action_ = [this] { return data_emoji(session_, path_, font_); }; });
+    CLI::App* info = verb->add_subcommand("info", "Say what a pipeline's data set holds");
+    add_file(info, run_.file, run_.overrides);
+    info->callback([this] { action_ = [this] { return data_info(session_, run_.file, run_.overrides); }; });
+  }
+
+  // CLI11's sentence, with a nearer one where a word is mistyped.
+  std::string explain(const CLI::ParseError& error, const std::vector<std::string>& words) const {
+    const CLI::App* level = &app_;
+    for (const std::string& word : words) {
+      std::vector<std::string> verbs, options;
+      for (const CLI::App* sub : level->get_subcommands([](const CLI::App*) { return true; })) verbs.push_back(sub->get_name());
+      if (word.starts_with("--")) {
+        for (const CLI::App* app : {static_cast<const CLI::App*>(&app_), level}) {
+          for (const CLI::Option* option : app->get_options()) options.push_back(option->get_name());
+        }
+        const std::string name = word.substr(0, word.find('='));
+        if (std::find(options.begin(), options.end(), name) == options.end() && name != "--help") {
+          return fmt::format("unknown option {}{}", name, did_you_mean(name, options));
+        }
+      } else if (!word.starts_with("-") && !verbs.empty()) {
+        if (std::find(verbs.begin(), verbs.end(), word) == verbs.end()) {
+          return fmt::format("unknown verb \"{}\"{}; known: {}", word, did_you_mean(word, verbs), join(verbs));
+        }
+        level = level->get_subcommand(word);
+      }
+    }
+    return fmt::format("{}\nRun `sdpipe {}--help` for what there is.", error.what(), level == &app_ ? "" : level->get_name() + " ");
+  }
+
+  Session& session_;
+  CLI::App app_{"", "sdpipe"};
+  std::function<int()> action_;
+  RunArguments run_;
+  SampleArguments sample_;
+  ScheduleArguments schedule_;
+  bool json_ = false;
+  std::string word_;
+  std::filesystem::path path_, font_ = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf";
+};
+
+int guarded_main(int argc, char** argv) {
+  install_signal_handlers();
+  Session session;
+  try {
+    return CommandLine(session).parse_and_act(argc, argv);
+  } catch (const Stopped& e) {
+    log(LogLevel::info, e.what());
+    return static_cast<int>(e.code());
+  } catch (const Error& e) {
+    log(LogLevel::error, e.what());
+    return static_cast<int>(e.code());
+  } catch (const std::exception& e) {
+    log(LogLevel::error, e.what());
+    return static_cast<int>(Exit::run_failed);
+  }
+}
+
+}  // namespace
+}  // namespace sdpipe
+
+int main(int argc, char** argv) { return sdpipe::guarded_main(argc, argv); }

@@ -1,0 +1,161 @@
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/cli/signals.hpp"
+#include "core/cli/verbs.hpp"
+#include "core/config/resolved.hpp"
+#include "core/diffusion/assembly.hpp"
+#include "core/report/run_report.hpp"
+
+namespace sdpipe {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t compared_images = 32;  // under every sampler, in the report
+constexpr int64_t followed_images = 6;   // along the path, in the report
+
+// The same run, or a refusal that lists what differs.
+void require_same_run(Session& session, const RunFolder& folder, const Pipeline& pipeline) {
+  if (!fs::exists(folder.resolved_file())) return;
+  const Pipeline done = load_pipeline(folder.resolved_file(), {}, session.registry());
+  const std::vector<std::string> differences = identity_differences(done, pipeline);
+  if (differences.empty()) return;
+  throw UsageError(fmt::format("{} holds another run: {} differ{}; give this one another name with run.name=..., or --fresh to move the old one aside",
+                               folder.path().string(), join(differences), differences.size() == 1 ? "s" : ""));
+}
+
+Json plugin_facts(const PluginChoice& choice) {
+  const Plugin& p = *choice.plugin;
+  return {{"id", p.id()}, {"kind", kind_name(p.kind())}, {"version", p.descriptor->version}, {"file", p.file.string()}, {"sha256", sha256_of_file(p.file)}};
+}
+
+void write_manifest(const Session& session, const RunFolder& folder, const Pipeline& pipeline, const Source& source) {
+  Json plugins = Json::array();
+  for (const PluginChoice& choice : pipeline.corruption) plugins.push_back(plugin_facts(choice));
+  plugins.push_back(plugin_facts(pipeline.schedule));
+  if (pipeline.noise) plugins.push_back(plugin_facts(*pipeline.noise));
+  plugins.push_back(plugin_facts(pipeline.model));
+  plugins.push_back(plugin_facts(pipeline.sampler));
+  const Json manifest = {{"sdpipe", SDPIPE_VERSION},
+                         {"command_line", session.command_line},
+                         {"seed", pipeline.run.integer("seed")},
+                         {"threads", at::get_num_threads()},
+                         {"device", pipeline.run.text("device")},
+                         {"data", source.describe()},
+                         {"data_sha256", source.content_hash()},
+                         {"plugins", plugins}};
+  write_file(folder.manifest_file(), manifest.dump(1) + "\n");
+}
+
+class RunVerb {
+ public:
+  RunVerb(Session& session, const Pipeline& pipeline, const RunFolder& folder)
+      : session_(session), pipeline_(pipeline), folder_(folder), source_(open_source(data_options(pipeline))),
+        model_(make_model(pipeline, sample_shape(source_->shape()))) {}
+
+  void execute() {
+    write_manifest(session_, folder_, pipeline_, *source_);
+    TrainingLoop loop(pipeline_, source_, model_, folder_);
+    const TrainedModel& trained = train(loop);
+    if (pictures_are_current(trained)) {
+      log_info(fmt::format("nothing to do: {} is complete", folder_.path().string()));
+      return;
+    }
+    draw_pictures(trained);
+  }
+
+ private:
+  const TrainedModel& train(TrainingLoop& loop) {
+    const uint64_t total = pipeline_.train ? static_cast<uint64_t>(pipeline_.train->integer("images")) : 0;
+    std::unique_ptr<Progress> progress;
+    const auto show = [&](const TrainingProgress& p) {
+      if (!progress) progress = std::make_unique<Progress>("train", "images", static_cast<uint64_t>(p.images), total, session_.progress());
+      progress->update(static_cast<uint64_t>(p.images), fmt::format("loss {:.4g}", p.loss));
+      if (p.images >= p.total_images) progress->finish(fmt::format("loss {:.4g}", p.loss));
+    };
+    return loop.run(stop_requested(), show);
+  }
+
+  fs::path marker() const { return folder_.samples() / "samples.json"; }
+
+  // What the pictures depend on, beside the run itself.
+  Json picture_facts(const TrainedModel& trained) const { return {{"images", trained.state.images}, {"settings_sha256", sha256(as_bytes(to_toml(pipeline_)))}}; }
+
+  bool pictures_are_current(const TrainedModel& trained) const {
+    if (!fs::exists(marker()) || !fs::exists(folder_.report_file())) return false;
+    return Json::parse(read_file(marker()), nullptr, false) == picture_facts(trained);
+  }
+
+  SampleSet draw(const TrainedModel& trained, const PluginChoice& sampler, int64_t count) {
+    Progress progress(fmt::format("sample {}", sampler.plugin->id()), "images", 0, static_cast<uint64_t>(count), session_.progress());
+    SampleRequest request{count, &stop_requested(), [&](int64_t done) { progress.update(static_cast<uint64_t>(done)); }};
+    SampleSet set = draw_samples(pipeline_, model_, trained, sampler, request);
+    progress.finish();
+    return set;
+  }
+
+  // The pipeline's sampler with its parameters, every other with its defaults.
+  std::vector<PluginChoice> samplers() const {
+    std::vector<PluginChoice> choices = {pipeline_.sampler};
+    for (const Plugin& plugin : session_.registry().plugins()) {
+      if (plugin.kind() != SDP_KIND_SAMPLER || plugin.id() == pipeline_.sampler.plugin->id()) continue;
+      const bool required = std::any_of(plugin.schema.begin(), plugin.schema.end(), [](const Param& p) { return !p.def; });
+      if (!required) choices.push_back({&plugin, default_settings(plugin.schema), {}});
+    }
+    return choices;
+  }
+
+  void draw_pictures(const TrainedModel& trained) {
+    fs::create_directories(folder_.samples());
+    fs::remove(marker());
+    const SamplerGrid chosen{pipeline_.sampler.plugin->id(), draw(trained, pipeline_.sampler, pipeline_.sample.integer("count"))};
+    write_sample_files(folder_.samples(), chosen.samples.images);
+    std::vector<SamplerGrid> grids;
+    for (const PluginChoice& choice : samplers()) grids.push_back({choice.plugin->id(), draw(trained, choice, compared_images)});
+    const std::vector<int64_t> followed = choose_images(source_->size(), followed_images, seed() + 1);
+    const std::vector<double> times = {0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0};
+    const at::Tensor x_0 = read_batch(*source_, followed).to(tensor_options(pipeline_));
+    const RunReport report{pipeline_, trained, chosen, grids, along_path(model_, trained, x_0, times, seed()), describe_prior(pipeline_, trained),
+                           source_->describe(), folder_.metrics_file(), folder_.timing_file(), to_toml(pipeline_)};
+    write_file(folder_.report_file(), render_report(report));
+    write_file(marker(), picture_facts(trained).dump() + "\n");
+  }
+
+  uint64_t seed() const { return static_cast<uint64_t>(pipeline_.run.integer("seed")); }
+
+  Session& session_;
+  const Pipeline& pipeline_;
+  const RunFolder& folder_;
+  std::shared_ptr<const Source> source_;
+  Model model_;
+};
+
+}  // namespace
+
+int run(Session& session, const RunArguments& arguments) {
+  const Pipeline pipeline = session.load(arguments.file, arguments.overrides);
+  const fs::path place = session.runs / pipeline.run.text("name");
+  if (arguments.fresh) {
+    if (const fs::path aside = move_run_aside(place); !aside.empty()) log_info(fmt::format("the old run is now {}", aside.string()));
+  }
+  const RunFolder folder(place);
+  require_same_run(session, folder, pipeline);
+  RunVerb verb(session, pipeline, folder);
+  write_file(folder.resolved_file(), to_toml(pipeline));
+  try {
+    verb.execute();
+  } catch (const Cancelled&) {
+    throw Stopped("stopped between two stages; run the same command again to go on");
+  }
+  fmt::print("{}\n{}\n", (folder.samples() / "grid.png").string(), folder.report_file().string());
+  return 0;
+}
+
+}  // namespace sdpipe

@@ -1,0 +1,53 @@
+#include "core/cli/session.hpp"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/config/resolved.hpp"
+#include "core/diffusion/assembly.hpp"
+
+namespace sdpipe {
+
+namespace fs = std::filesystem;
+
+const Registry& Session::registry() {
+  if (!registry_) {
+    registry_ = std::make_unique<Registry>(PluginSearch{plugin_files, default_plugin_folders()});
+    for (const std::string& warning : registry_->warnings()) log_warning(warning);
+  }
+  return *registry_;
+}
+
+Pipeline Session::load(const fs::path& file, const std::vector<std::string>& overrides) {
+  Pipeline pipeline = load_pipeline(file, overrides, registry());
+  load_image_parameters(pipeline);
+  const int64_t threads = pipeline.run.integer("threads");
+  at::set_num_threads(static_cast<int>(threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency())));
+  if (pipeline.run.text("device") == "cuda") {
+    throw UsageError("run.device = \"cuda\": this version trains and samples on the CPU alone; leave run.device out");
+  }
+  return pipeline;
+}
+
+FoundRun find_run(Session& session, const fs::path& path, const std::vector<std::string>& overrides) {
+  const fs::path whole = fs::weakly_canonical(path);
+  const bool is_checkpoint = fs::exists(whole / "MANIFEST.json");
+  const fs::path folder = is_checkpoint ? whole.parent_path().parent_path() : whole;
+  if (!fs::exists(folder / "resolved.toml")) {
+    throw CheckpointError(fmt::format("{} is neither a run's folder (with resolved.toml in it) nor a checkpoint of one", path.string()));
+  }
+  const Pipeline as_trained = load_pipeline(folder / "resolved.toml", {}, session.registry());
+  FoundRun run{folder, std::nullopt, session.load(folder / "resolved.toml", overrides)};
+  if (const auto changed = identity_differences(as_trained, run.pipeline); !changed.empty()) {
+    throw UsageError(fmt::format("{} cannot be changed after training; here only [sampler], [sample] and run.threads can", join(changed)));
+  }
+  if (is_checkpoint) run.checkpoint = whole;
+  return run;
+}
+
+}  // namespace sdpipe

@@ -1,0 +1,41 @@
+// What every verb shares: the options before and after it, the plugins found, the pipeline with its threads and device.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/config/pipeline.hpp"
+#include "core/report/progress.hpp"
+
+namespace sdpipe {
+
+struct Session {
+  std::vector<std::filesystem::path> plugin_files;  // --plugin
+  std::filesystem::path runs = "runs";              // --runs: where run folders are made
+  bool quiet = false, verbose = false;
+  ColorChoice color = ColorChoice::automatic;
+  std::vector<std::string> command_line;
+
+  // The plugins of the search order; loaded once, warnings logged.
+  const Registry& registry();
+  // Loads and checks a pipeline file, decodes its images, sets threads. Throws UsageError.
+  Pipeline load(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+  ProgressOptions progress() const { return progress_on_stderr(color, quiet); }
+
+ private:
+  std::unique_ptr<Registry> registry_;
+};
+
+// What `sdpipe run` and `sdpipe sample` find of an earlier run: its folder, and the pipeline it was made with.
+struct FoundRun {
+  std::filesystem::path folder;                          // runs/NAME
+  std::optional<std::filesystem::path> checkpoint;       // where one was named
+  Pipeline pipeline;
+};
+// `path` is a run's folder or a checkpoint in it. Throws CheckpointError where it is neither.
+FoundRun find_run(Session& session, const std::filesystem::path& path, const std::vector<std::string>& overrides);
+
+}  // namespace sdpipe

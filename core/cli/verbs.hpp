@@ -1,0 +1,40 @@
+// One function a verb; each prints its result on stdout and returns the exit code. Errors are thrown.
+#pragma once
+
+#include "core/cli/session.hpp"
+
+namespace sdpipe {
+
+struct RunArguments {
+  std::filesystem::path file;
+  std::vector<std::string> overrides;
+  bool fresh = false;  // move an existing run aside
+};
+int run(Session& session, const RunArguments& arguments);
+
+int check(Session& session, const std::filesystem::path& file, const std::vector<std::string>& overrides);
+
+struct SampleArguments {
+  std::filesystem::path run;     // a run's folder, or a checkpoint in it
+  std::filesystem::path output;  // default: the run's samples/
+  std::vector<std::string> overrides;
+};
+int sample(Session& session, const SampleArguments& arguments);
+
+struct ScheduleArguments {
+  std::filesystem::path file, svg;
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+int schedule(Session& session, const ScheduleArguments& arguments);
+
+int plugins_list(Session& session, bool json);
+int plugins_show(Session& session, const std::string& id);
+int plugins_check(Session& session, const std::filesystem::path& file, bool json);
+
+int data_emoji(Session& session, const std::filesystem::path& folder, const std::filesystem::path& font);
+int data_info(Session& session, const std::filesystem::path& file, const std::vector<std::string>& overrides);
+
+int doctor(Session& session);
+
+}  // namespace sdpipe
