@@ -1,5 +1,7 @@
-#include <cmath>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "core/base/log.hpp"
 #include "core/config/example.hpp"
 #include "core/host/conformance.hpp"
 #include "core/host/discovery.hpp"
@@ -15,13 +17,8 @@ const Registry& registry() {
   return found;
 }
 
-std::string text_of(const SampleShape& shape) {
-  std::string text;
-  for (const int64_t n : shape) text += (text.empty() ? "" : "x") + std::to_string(n);
-  return text;
-}
-
 void require_laws(int32_t kind, const std::vector<SampleShape>& shapes) {
+  set_log_level(LogLevel::warning);
   size_t plugins = 0;
   for (const Plugin& plugin : registry().plugins()) {
     if (plugin.kind() != kind) continue;
@@ -29,7 +26,7 @@ void require_laws(int32_t kind, const std::vector<SampleShape>& shapes) {
     const Settings settings = example_settings(plugin);
     for (const SampleShape& shape : shapes) {
       for (const LawResult& law : check_laws(plugin, settings, shape)) {
-        INFO(plugin.id() << " on " << text_of(shape) << ": " << law.id << ": " << law.detail);
+        INFO(plugin.id() << " on " << fmt::format("{}", fmt::join(shape, "x")) << ": " << law.id << ": " << law.detail);
         CHECK(law.holds);
       }
     }

@@ -123,9 +123,10 @@ LawResult parameter_gradients(Subject& s) {
 // forward(A, SAVE), forward(B), vjp(A): what A saved is A's own.
 LawResult interleaved(const Subject& s) {
   return stated("model.vjp_after_another_forward", [&]() -> std::string {
-    const at::Tensor a = s.noise(1), b = s.noise(4), gy = s.noise(2);
-    auto [y_alone, saved_alone] = s.model.forward_saving(s.call(), a);
-    const at::Tensor alone = s.model.vjp(s.call(), a, saved_alone, gy, nullptr, true);
+    const at::Tensor gy = s.noise(2), a_alone = s.noise(1);
+    auto [y_alone, saved_alone] = s.model.forward_saving(s.call(), a_alone);
+    const at::Tensor alone = s.model.vjp(s.call(), a_alone, saved_alone, gy, nullptr, true);
+    const at::Tensor a = s.noise(1), b = s.noise(4);
     auto [y_a, saved_a] = s.model.forward_saving(s.call(), a);
     auto [y_b, saved_b] = s.model.forward_saving(s.call(), b);
     s.model.forward(s.call(), b);

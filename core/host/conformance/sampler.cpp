@@ -1,5 +1,7 @@
 #include <ATen/TensorOperators.h>
 
+#include <functional>
+
 #include "core/host/conformance/measure.hpp"
 
 namespace sdpipe {
@@ -32,11 +34,15 @@ class KnownPath : public SamplerPath {
   double fails_below_ = -1;
 };
 
-at::Tensor run(const Sampler& sampler, const KnownPath& path, const at::Tensor& x_1) {
+using Noise = std::function<bool(uint32_t step, uint32_t draw, at::Tensor& out)>;
+
+// `noise` replaces the random numbers.
+at::Tensor run(const Sampler& sampler, const KnownPath& path, const at::Tensor& x_1, Noise* noise = nullptr) {
   const std::vector<uint64_t> samples = {0, 1};
   RandomScope random;
   random.purpose = Purpose::sampler;
   random.sample = samples;
+  random.replacement = noise;
   SamplerRun trajectory(sampler, path, random, x_1.clone());
   for (size_t k = path.nodes().size() - 1; k > 0; --k) trajectory.step(static_cast<uint32_t>(k));
   return trajectory.x();
@@ -50,8 +56,13 @@ std::vector<LawResult> check_sampler(const Plugin& plugin, const Settings& setti
   const at::ScalarType dtype = is_double ? at::kDouble : at::kFloat;
   const at::Tensor x0 = random_batch(batch, shape, dtype, 1), x_1 = random_batch(batch, shape, dtype, 2);
   return {
-      // At t = 0 there is neither corruption nor noise, so a network that knows the image must give it back.
-      bounded("sampler.reaches_a_known_image", is_double ? 1e-10 : 1e-5, [&] { return relative_difference(run(sampler, KnownPath(x0, 6), x_1), x0); }),
+      // At t = 0 there is neither corruption nor noise, so with a network that knows the image the mean of the last step
+      // is that image. The noise drawn is set to 0: Soft Diffusion's momentum adds some to the last step too, and is
+      // therefore never stepped to t = 0 (a run ends with a denoising instead).
+      bounded("sampler.reaches_a_known_image", is_double ? 1e-10 : 1e-5, [&] {
+        Noise none = [](uint32_t, uint32_t, at::Tensor& out) { return out.zero_(), true; };
+        return relative_difference(run(sampler, KnownPath(x0, 6), x_1, &none), x0);
+      }),
       stated("sampler.repeatable", [&]() -> std::string {
         const KnownPath path(x0, 5);
         return run(sampler, path, x_1).equal(run(sampler, path, x_1)) ? "" : "equal seeds gave different results";
