@@ -180,6 +180,23 @@ FloatImage crop(const FloatImage& image, int64_t left, int64_t top, int64_t size
   return out;
 }
 
+FloatImage resize(const FloatImage& image, int64_t size) {
+  const auto [channels, height, width] = image.shape;
+  if (height == size && width == size) return image;
+  FloatImage out{{channels, size, size}, {}};
+  out.pixels.resize(static_cast<size_t>(out.shape.elements()));
+  const int side = static_cast<int>(size);
+  const OIIO::ImageSpec from(static_cast<int>(width), static_cast<int>(height), 1, OIIO::TypeFloat);
+  const OIIO::ImageSpec to(side, side, 1, OIIO::TypeFloat);
+  for (int64_t c = 0; c < channels; ++c) {
+    const OIIO::ImageBuf source(from, const_cast<float*>(image.pixels.data()) + c * height * width);
+    OIIO::ImageBuf target(to, out.pixels.data() + c * size * size);
+    if (!OIIO::ImageBufAlgo::resize(target, source, "lanczos3", 0.0f, OIIO::ROI::All(), /*nthreads=*/1))
+      throw RunError(fmt::format("cannot resize an image: {}", target.geterror()));
+  }
+  return out;
+}
+
 std::string encode_png(const ByteImage& image) {
   OIIO::ImageSpec spec(static_cast<int>(image.shape.width), static_cast<int>(image.shape.height),
                        static_cast<int>(image.shape.channels), OIIO::TypeUInt8);

@@ -45,8 +45,8 @@ ByteImage to_bytes(const FloatImage& image);
 // The square of `size` pixels whose first row and column are `top` and `left`; it must lie inside.
 FloatImage crop(const FloatImage& image, int64_t left, int64_t top, int64_t size);
 
-// To size x size: Lanczos with three lobes, widened where it shrinks the picture, so nothing aliases (what Pillow calls
-// LANCZOS, in floating point). The filter has negative lobes: results may leave [0, 1] a little.
+// To size x size with OpenImageIO's "lanczos3", which is widened when it shrinks a picture, so nothing aliases.
+// The filter has negative lobes: results may leave [0, 1] a little.
 FloatImage resize(const FloatImage& image, int64_t size);
 
 // A PNG file: the bytes depend on the pixels alone (no time, no program name).
