@@ -13,6 +13,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+const fs::path abi = SDPIPE_SOURCE_DIR "/core/abi";
+
 bool installed(const std::string& program) { return std::system(("command -v " + program + " > /dev/null 2>&1").c_str()) == 0; }
 
 std::vector<std::string> c_compilers() {
@@ -27,12 +29,16 @@ std::vector<std::string> cxx_compilers() {
   return all;
 }
 
-// A folder that holds copies of these headers and nothing else, and a file that includes the last of them.
+// A folder of headers and nothing else, and a file that includes one of them.
 class Alone {
  public:
-  Alone(const std::vector<std::string>& headers, const std::string& extension) : source_(folder_ / ("use." + extension)) {
-    for (const std::string& header : headers) fs::copy_file(fs::path(SDPIPE_SOURCE_DIR) / "core/abi" / header, folder_ / header);
-    write_file(source_, "#include \"" + headers.back() + "\"\n");
+  // plugin.h alone.
+  static Alone plugin_h(const std::string& extension) { return Alone({"plugin.h"}, "plugin.h", extension); }
+  // plugin.hpp among the headers that are installed beside it.
+  static Alone plugin_hpp() {
+    std::vector<std::string> headers;
+    for (const fs::directory_entry& entry : fs::directory_iterator(abi)) headers.push_back(entry.path().filename().string());
+    return Alone(headers, "plugin.hpp", "cpp");
   }
   // What the compiler says; nothing if it is content.
   std::string complaint(const std::string& compiler, const std::string& dialect, const std::string& warnings) const {
@@ -43,6 +49,10 @@ class Alone {
   }
 
  private:
+  Alone(const std::vector<std::string>& headers, const std::string& used, const std::string& extension) : source_(folder_ / ("use." + extension)) {
+    for (const std::string& header : headers) fs::copy_file(abi / header, folder_ / header);
+    write_file(source_, "#include \"" + used + "\"\n");
+  }
   sdpipe::testing::TemporaryFolder folder_;
   fs::path source_;
 };
@@ -52,28 +62,28 @@ const std::string strict = "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wpad
 }  // namespace
 
 TEST_CASE("plugin.h needs nothing else and compiles clean in every dialect of C from C99") {
-  const Alone header({"plugin.h"}, "c");
+  const Alone header = Alone::plugin_h("c");
   for (const std::string& compiler : c_compilers()) {
     for (const char* dialect : {"c99", "c11", "c17"}) CHECK(header.complaint(compiler, dialect, strict) == "");
   }
 }
 
 TEST_CASE("plugin.h needs nothing else and compiles clean in every dialect of C++ from C++11") {
-  const Alone header({"plugin.h"}, "cpp");
+  const Alone header = Alone::plugin_h("cpp");
   for (const std::string& compiler : cxx_compilers()) {
     for (const char* dialect : {"c++11", "c++14", "c++17", "c++20"}) CHECK(header.complaint(compiler, dialect, strict) == "");
   }
 }
 
-TEST_CASE("plugin.hpp needs plugin.h alone and compiles clean from C++17") {
-  const Alone header({"plugin.h", "plugin.hpp"}, "cpp");
+TEST_CASE("plugin.hpp needs the headers beside it and the standard library alone, and compiles clean from C++17") {
+  const Alone header = Alone::plugin_hpp();
   for (const std::string& compiler : cxx_compilers()) {
     for (const char* dialect : {"c++17", "c++20"}) CHECK(header.complaint(compiler, dialect, "-Wall -Wextra -Wpedantic") == "");
   }
 }
 
 TEST_CASE("a plugin that asks for a newer minor version than the header's does not compile") {
-  const Alone header({"plugin.h"}, "c");
+  const Alone header = Alone::plugin_h("c");
   CHECK(header.complaint(SDPIPE_C_COMPILER, "c99", "-DSDP_TARGET_MINOR=9").find("SDP_TARGET_MINOR is newer than this header") !=
         std::string::npos);
 }
