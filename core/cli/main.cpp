@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <utility>
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/cli/signals.hpp"
 #include "core/cli/verbs.hpp"
+#include "core/host/services.hpp"
 
 namespace sdpipe {
 namespace {
@@ -106,10 +108,18 @@ class CommandLine {
     info->callback([this] { action_ = [this] { return data_info(session_, run_.file, run_.overrides); }; });
   }
 
+  bool takes_value(const CLI::App& level, const std::string& name) const {
+    const CLI::Option* option = level.get_option_no_throw(name);
+    if (!option) option = app_.get_option_no_throw(name);
+    return option && option->get_items_expected_max() > 0;
+  }
+
   // CLI11's sentence, with a nearer one where a word is mistyped.
   std::string explain(const CLI::ParseError& error, const std::vector<std::string>& words) const {
     const CLI::App* level = &app_;
+    bool is_value = false;  // of the option before it
     for (const std::string& word : words) {
+      if (std::exchange(is_value, false)) continue;
       std::vector<std::string> verbs, options;
       for (const CLI::App* sub : level->get_subcommands([](const CLI::App*) { return true; })) verbs.push_back(sub->get_name());
       if (word.starts_with("--")) {
@@ -120,6 +130,7 @@ class CommandLine {
         if (std::find(options.begin(), options.end(), name) == options.end() && name != "--help") {
           return fmt::format("unknown option {}{}", name, did_you_mean(name, options));
         }
+        is_value = word == name && takes_value(*level, name);
       } else if (!word.starts_with("-") && !verbs.empty()) {
         if (std::find(verbs.begin(), verbs.end(), word) == verbs.end()) {
           return fmt::format("unknown verb \"{}\"{}; known: {}", word, did_you_mean(word, verbs), join(verbs));
@@ -149,6 +160,9 @@ int guarded_main(int argc, char** argv) {
   } catch (const Stopped& e) {
     log(LogLevel::info, e.what());
     return static_cast<int>(e.code());
+  } catch (const Cancelled&) {
+    log(LogLevel::info, "stopped; nothing was written");
+    return static_cast<int>(Exit::stopped);
   } catch (const Error& e) {
     log(LogLevel::error, e.what());
     return static_cast<int>(e.code());

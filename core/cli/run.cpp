@@ -51,7 +51,7 @@ void write_manifest(const Session& session, const RunFolder& folder, const Pipel
                          {"data", source.describe()},
                          {"data_sha256", source.content_hash()},
                          {"plugins", plugins}};
-  write_file(folder.manifest_file(), manifest.dump(1) + "\n");
+  update_file(folder.manifest_file(), manifest.dump(1) + "\n");
 }
 
 class RunVerb {
@@ -148,7 +148,7 @@ int run(Session& session, const RunArguments& arguments) {
   const RunFolder folder(place);
   require_same_run(session, folder, pipeline);
   RunVerb verb(session, pipeline, folder);
-  write_file(folder.resolved_file(), to_toml(pipeline));
+  update_file(folder.resolved_file(), to_toml(pipeline));
   try {
     verb.execute();
   } catch (const Cancelled&) {

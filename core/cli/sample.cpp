@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 int sample(Session& session, const SampleArguments& arguments) {
   const FoundRun found = find_run(session, arguments.run, arguments.overrides);
   const Pipeline& pipeline = found.pipeline;
-  const auto checkpoint = found.checkpoint ? read_checkpoint(*found.checkpoint) : CheckpointStore(found.folder / "checkpoints").newest();
+  const auto checkpoint = found.checkpoint ? read_checkpoint(*found.checkpoint) : newest_checkpoint(found.folder / "checkpoints");
   if (!checkpoint) throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", found.folder.string()));
   const Model model = make_model(pipeline, stored_shape(*checkpoint));
   const auto trained = load_trained(pipeline, *checkpoint, model);

@@ -45,7 +45,7 @@ void install_signal_handlers() {
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
   action.sa_handler = on_crash;
   action.sa_flags = static_cast<int>(SA_NODEFER | SA_RESETHAND);
-  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigaction(signal, &action, nullptr);
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigaction(signal, &action, nullptr);
 }
 
 const std::atomic<bool>& stop_requested() { return stop; }

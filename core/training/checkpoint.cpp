@@ -23,14 +23,22 @@ constexpr const char* latest_name = "latest";
 
 bool is_checkpoint_name(const std::string& name) { return !name.empty() && std::all_of(name.begin(), name.end(), ::isdigit); }
 
-Json manifest_of(const FileContents& files) {
-  Json manifest = {{"format", 1}, {"files", Json::object()}};
-  for (const auto& [name, content] : files) {
-    Json& entry = manifest["files"][name] = {{"bytes", content.size()}, {"sha256", sha256(as_bytes(content))}};
-    if (!name.ends_with(".safetensors")) continue;
-    for (const StoredTensor& t : read_safetensors(content, name).tensors) entry["xxh3_128"][t.name] = xxh3_128(as_bytes(t.bytes));
-  }
-  return manifest;
+// Names are numbers with leading zeros, nine digits at least.
+bool is_newer(const std::string& a, const std::string& b) { return a.size() != b.size() ? a.size() > b.size() : a > b; }
+
+Json entry_of(const std::string& name, const std::string& content, const std::string& sha) {
+  Json entry = {{"bytes", content.size()}, {"sha256", sha}};
+  if (!name.ends_with(".safetensors")) return entry;
+  for (const StoredTensor& t : read_safetensors(content, name).tensors) entry["xxh3_128"][t.name] = xxh3_128(as_bytes(t.bytes));
+  return entry;
+}
+
+std::string text_of(const Json& entries) { return Json{{"format", 1}, {"files", entries}}.dump(1) + "\n"; }
+
+std::string manifest_of(const FileContents& files) {
+  Json entries = Json::object();
+  for (const auto& [name, content] : files) entries[name] = entry_of(name, content, sha256(as_bytes(content)));
+  return text_of(entries);
 }
 
 [[noreturn]] void damaged(const fs::path& file, const std::string& why) {
@@ -66,7 +74,7 @@ std::string read_verified(const fs::path& file, const Json& entry) {
 void write_folder(const fs::path& folder, const FileContents& files) {
   fs::create_directory(folder);
   for (const auto& [name, content] : files) write_file(folder / name, content);
-  write_file(folder / manifest_name, manifest_of(files).dump(1) + "\n");
+  write_file(folder / manifest_name, manifest_of(files));
   sync_folder(folder);
 }
 
@@ -85,15 +93,50 @@ StoredCheckpoint read_checkpoint(const fs::path& folder) {
   if (!fs::exists(manifest_file)) damaged(manifest_file, "the file is missing");
   StoredCheckpoint checkpoint{folder, {}};
   try {
-    const Json manifest = Json::parse(read_file(manifest_file));
+    const std::string text = read_file(manifest_file);
+    const Json manifest = Json::parse(text);
     if (manifest.at("format") != 1) damaged(manifest_file, "its format is not 1; a newer sdpipe wrote it");
-    for (const auto& [name, entry] : manifest.at("files").items()) checkpoint.files[name] = read_verified(folder / name, entry);
+    Json entries = Json::object();
+    for (const auto& [name, entry] : manifest.at("files").items()) {
+      const std::string& content = checkpoint.files[name] = read_verified(folder / name, entry);
+      entries[name] = entry_of(name, content, entry.at("sha256"));
+    }
+    // What the files do not contradict, such as the hash of one tensor, may be damaged too.
+    if (text != text_of(entries)) damaged(manifest_file, "it does not fit the files");
   } catch (const nlohmann::json::exception& e) {
     damaged(manifest_file, fmt::format("it is not the JSON that was written: {}", e.what()));
   } catch (const std::system_error& e) {
     throw CheckpointError(fmt::format("checkpoint {} cannot be read: {}", folder.string(), e.what()));
   }
   return checkpoint;
+}
+
+namespace {
+
+// Newest first.
+std::vector<fs::path> checkpoints_in(const fs::path& folder) {
+  std::vector<fs::path> found;
+  if (!fs::exists(folder)) return found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (is_checkpoint_name(entry.path().filename().string()) && entry.is_directory() && !entry.is_symlink()) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) { return is_newer(a.filename().string(), b.filename().string()); });
+  return found;
+}
+
+}  // namespace
+
+std::optional<StoredCheckpoint> newest_checkpoint(const fs::path& folder) {
+  const std::vector<fs::path> all = checkpoints_in(folder);
+  for (const fs::path& candidate : all) {
+    try {
+      return read_checkpoint(candidate);
+    } catch (const CheckpointError& e) {
+      if (candidate == all.back()) throw CheckpointError(fmt::format("no checkpoint in {} is whole; the last reason: {}", folder.string(), e.what()));
+      log_warning(fmt::format("{}; going back to the checkpoint before it", e.what()));
+    }
+  }
+  return std::nullopt;
 }
 
 CheckpointStore::CheckpointStore(fs::path folder) : folder_(std::move(folder)) {
@@ -108,7 +151,7 @@ void CheckpointStore::save(int64_t images, const FileContents& files, int64_t ke
   const fs::path target = folder_ / name, temporary = folder_ / fmt::format("{}.tmp-{}", name, ::getpid());
   try {
     write_folder(temporary, files);
-    fs::remove_all(target);  // only ever a damaged one, whose work was done again
+    fs::remove_all(target);  // a damaged one that could not be set aside
     fs::rename(temporary, target);
     sync_folder(folder_);
     point_latest(folder_, name);
@@ -118,31 +161,21 @@ void CheckpointStore::save(int64_t images, const FileContents& files, int64_t ke
     throw CheckpointError(fmt::format("checkpoint {} cannot be written: {}; older checkpoints are untouched, free some space and run again",
                                       target.string(), e.what()));
   }
-  const std::vector<fs::path> all = folders();
+  const std::vector<fs::path> all = checkpoints_in(folder_);
   for (size_t i = static_cast<size_t>(keep); i < all.size(); ++i) fs::remove_all(all[i]);
 }
 
-std::vector<fs::path> CheckpointStore::folders() const {
-  std::vector<fs::path> found;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
-    if (is_checkpoint_name(entry.path().filename().string()) && entry.is_directory() && !entry.is_symlink()) found.push_back(entry.path());
-  }
-  std::sort(found.begin(), found.end(), std::greater<>());
-  return found;
-}
-
 std::optional<StoredCheckpoint> CheckpointStore::newest() const {
-  std::string last_reason;
-  for (const fs::path& folder : folders()) {
-    try {
-      return read_checkpoint(folder);
-    } catch (const CheckpointError& e) {
-      last_reason = e.what();
-      log_warning(fmt::format("{}; going back to the checkpoint before it", e.what()));
-    }
+  auto found = newest_checkpoint(folder_);
+  if (!found) return found;
+  for (const fs::path& folder : checkpoints_in(folder_)) {
+    if (folder == found->folder) break;
+    const fs::path aside = folder.string() + ".damaged";
+    fs::remove_all(aside);
+    fs::rename(folder, aside);
+    log_warning(fmt::format("{} is now {}", folder.string(), aside.string()));
   }
-  if (last_reason.empty()) return std::nullopt;
-  throw CheckpointError(fmt::format("no checkpoint in {} is whole; the last reason: {}", folder_.string(), last_reason));
+  return found;
 }
 
 }  // namespace sdpipe

@@ -24,6 +24,11 @@ struct StoredCheckpoint {
 // Reads and verifies one checkpoint folder. Throws CheckpointError naming the file and what is wrong with it.
 StoredCheckpoint read_checkpoint(const std::filesystem::path& folder);
 
+// The newest in `folder` that verifies; a warning for each newer one that does not. Nothing where there is none;
+// CheckpointError where there are some and all are damaged. Changes nothing: for readers beside a running training.
+std::optional<StoredCheckpoint> newest_checkpoint(const std::filesystem::path& folder);
+
+// The checkpoints of a run whose folder this process has locked.
 class CheckpointStore {
  public:
   // Creates the folder, removes what an interrupted write left behind.
@@ -31,12 +36,10 @@ class CheckpointStore {
   // Complete, synced and found by `latest` before an older one is pruned to `keep`. Throws CheckpointError where the
   // disk refuses; then older checkpoints are untouched.
   void save(int64_t images, const FileContents& files, int64_t keep) const;
-  // The newest that verifies; a warning for each newer one that does not. Nothing where there is none; CheckpointError
-  // where there are some and all are damaged.
+  // newest_checkpoint; damaged newer ones are renamed to NAME.damaged, so that they do not count as kept ones.
   std::optional<StoredCheckpoint> newest() const;
 
  private:
-  std::vector<std::filesystem::path> folders() const;  // newest first
   std::filesystem::path folder_;
 };
 

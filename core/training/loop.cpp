@@ -135,15 +135,7 @@ void TrainingLoop::resume(const StoredCheckpoint& checkpoint) {
   trained_ = load_trained(pipeline_, checkpoint, model_);
   TrainingState& state = trained_->state;
   if (!pipeline_.train) return;
-  const NamedTensors optimizer = tensors_of(checkpoint, "optimizer.safetensors");
-  const auto moment = [&](const char* name) {
-    const auto it = optimizer.find(name);
-    if (it == optimizer.end() || it->second.sizes() != trained_->params.flat().sizes()) {
-      throw CheckpointError(fmt::format("checkpoint {}: optimizer.safetensors lacks \"{}\" or has it in another size", checkpoint.folder.string(), name));
-    }
-    return it->second.to(trained_->params.flat().options()).contiguous();
-  };
-  moments_ = {moment("m"), moment("v")};
+  load_moments(checkpoint);
   if (state.images < optimizer_.images) {
     log_info(fmt::format("continuing from {} ({} of {} images)", checkpoint.folder.string(), state.images, optimizer_.images));
     if (state.threads != at::get_num_threads()) {
@@ -157,6 +149,18 @@ void TrainingLoop::resume(const StoredCheckpoint& checkpoint) {
   });
 }
 
+void TrainingLoop::load_moments(const StoredCheckpoint& checkpoint) {
+  const NamedTensors optimizer = tensors_of(checkpoint, "optimizer.safetensors");
+  const auto moment = [&](const char* name) {
+    const auto it = optimizer.find(name);
+    if (it == optimizer.end() || it->second.sizes() != trained_->params.flat().sizes()) {
+      throw CheckpointError(fmt::format("checkpoint {}: optimizer.safetensors lacks \"{}\" or has it in another size", checkpoint.folder.string(), name));
+    }
+    return it->second.to(trained_->params.flat().options()).contiguous();
+  };
+  moments_ = {moment("m"), moment("v")};
+}
+
 int64_t TrainingLoop::checkpoint_every() const {
   const int64_t every = pipeline_.train->integer("checkpoint_every_images");
   return every > 0 ? every : std::max<int64_t>(optimizer_.images / 10, 1);
@@ -167,6 +171,7 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
   TrainingState& state = trained_->state;
   if (state.images >= optimizer_.images) return;
   const Objective objective(*trained_->process, objective_options(*pipeline_.train));
+  state.threads = at::get_num_threads();
   gradients_ = std::make_unique<FlatParameters>(trained_->layout, trained_->params);
   const LoaderOptions options{pipeline_.train->integer("batch"), seed_, pipeline_.data.flag("flip"), pipeline_.data.integer("workers")};
   Loader loader(source_, options, state.loader);
@@ -234,23 +239,24 @@ bool TrainingLoop::survives(double loss, double gradient_norm) {
                             : std::isfinite(loss) ? "the gradient's norm overflows" : "the loss is not finite";
   const std::string what = fmt::format("step {}: {}", trained_->state.step, where);
   const std::string& policy = pipeline_.train->text("on_nonfinite");
-  if (policy == "stop" || ++failures_in_a_row_ > patience) {
-    throw RunError(fmt::format("{}; lower train.learning_rate, or set train.on_nonfinite to \"skip\" or \"rewind\"", what));
-  }
+  if (policy == "stop") throw RunError(fmt::format("{}; lower train.learning_rate, or set train.on_nonfinite to \"skip\" or \"rewind\"", what));
+  if (++failures_in_a_row_ > patience) throw RunError(fmt::format("{}, for the {}th time in a row; lower train.learning_rate", what, failures_in_a_row_));
   log_warning(fmt::format("{}; {}", what, policy == "skip" ? "the step is skipped" : "going back to the last checkpoint's weights"));
   if (policy == "rewind") rewind();
   return false;
 }
 
-// The last checkpoint's weights, but not its place in the data: the same batches would fail the same way.
+// The last checkpoint's weights, but not its place in the data: the same batches would fail the same way. Into the same
+// tensors, which others point to.
 void TrainingLoop::rewind() {
   const auto checkpoint = store_.newest();
   if (!checkpoint) throw RunError("there is no checkpoint to go back to yet; lower train.learning_rate");
-  const TrainingState now = trained_->state;
-  resume(*checkpoint);
-  const int64_t updates = trained_->state.updates;
-  trained_->state = now;
-  trained_->state.updates = updates;
+  TrainedModel& m = *trained_;
+  const std::string folder = checkpoint->folder.string();
+  m.params.load(m.layout, tensors_of(*checkpoint, "model.safetensors"), folder + "/model.safetensors");
+  m.ema.load(m.layout, tensors_of(*checkpoint, "ema.safetensors"), folder + "/ema.safetensors");
+  load_moments(*checkpoint);
+  m.state.updates = state_from(content_of(*checkpoint, "state.json"), folder + "/state.json").updates;
 }
 
 void TrainingLoop::log_window(double loss, double gradient_norm, double lr) {
@@ -267,11 +273,9 @@ void TrainingLoop::save() const {
   NamedTensors process = m.prior.named();
   process["path.level"] = table_tensor(m.process->path().levels());
   process["path.sigma"] = table_tensor(m.process->path().sigmas());
-  TrainingState state = m.state;
-  state.threads = at::get_num_threads();
   FileContents files = {{"process.safetensors", pack_tensors(process)},
                         {"model.safetensors", pack_tensors(m.params.named(m.layout))},
-                        {"state.json", to_json(state).dump(1) + "\n"}};
+                        {"state.json", to_json(m.state).dump(1) + "\n"}};
   if (pipeline_.train) {
     files["ema.safetensors"] = pack_tensors(m.ema.named(m.layout));
     files["optimizer.safetensors"] = pack_tensors({{"m", moments_.m}, {"v", moments_.v}});

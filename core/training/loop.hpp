@@ -49,6 +49,7 @@ class TrainingLoop {
  private:
   void begin(const std::atomic<bool>& stop);
   void resume(const StoredCheckpoint& checkpoint);
+  void load_moments(const StoredCheckpoint& checkpoint);
   void train(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress);
   double step(const Objective& objective, const Batch& batch);
   bool survives(double loss, double gradient_norm);

@@ -45,7 +45,11 @@ void cut_log(const fs::path& file, const std::function<bool(const std::string&)>
   std::istringstream in(read_file(file));
   std::string kept, line;
   while (std::getline(in, line) && !in.eof() && keep(line)) kept += line + '\n';
-  write_file(file, kept);
+  update_file(file, kept);
+}
+
+void update_file(const fs::path& file, const std::string& content) {
+  if (!fs::exists(file) || read_file(file) != content) write_file(file, content);
 }
 
 }  // namespace sdpipe

@@ -40,4 +40,7 @@ void append_line(const std::filesystem::path& file, const std::string& line);
 // checkpoint's step.
 void cut_log(const std::filesystem::path& file, const std::function<bool(const std::string& line)>& keep);
 
+// write_file, unless the file already says so: what did not change keeps its time.
+void update_file(const std::filesystem::path& file, const std::string& content);
+
 }  // namespace sdpipe

@@ -89,11 +89,14 @@ class Reader {
     }
     StoredTensor tensor{key, value["dtype"].get<std::string>(), {}, {}};
     uint64_t bytes = dtype_bytes(tensor.dtype);
+    uint64_t largest = bytes;
     if (bytes == 0) refuse(fmt::format("tensor \"{}\" has the unknown dtype \"{}\"", key, tensor.dtype));
     for (const uint64_t n : numbers(key, value["shape"])) {
-      if (n != 0 && bytes > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / n) {
+      // Even beside a 0 the other sizes must multiply to something: strides are made of them.
+      if (largest > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / std::max<uint64_t>(n, 1)) {
         refuse(fmt::format("the shape of tensor \"{}\" overflows", key));
       }
+      largest *= std::max<uint64_t>(n, 1);
       bytes *= n;
       tensor.shape.push_back(static_cast<int64_t>(n));
     }
