@@ -77,7 +77,7 @@ void add_samplers(Page& page, const RunReport& r) {
   page.strips(strips);
   for (const SamplerGrid& s : r.samplers) {
     page.subheading(s.name);
-    page.image_grid(uncaptioned(s.samples.images), 1);
+    page.image_grid(uncaptioned(s.samples.images), 2);
   }
 }
 
