@@ -11,7 +11,8 @@ namespace {
 class Composition : public Corruption {
  public:
   Composition(std::span<const CorruptionPart> parts, const SampleShape& sample) {
-    for (const CorruptionPart& p : parts) parts_.push_back({make_plugin_corruption(*p.plugin, *p.settings, sample), p.from, p.to});
+    for (const CorruptionPart& p : parts)
+      parts_.push_back({make_plugin_corruption(*p.plugin, *p.settings, sample), p.from, p.to});
   }
   double level_max() const override { return 1; }
   std::string level_unit() const override { return ""; }

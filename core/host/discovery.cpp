@@ -46,8 +46,10 @@ std::vector<fs::path> default_plugin_folders() {
   std::vector<fs::path> folders = split_path(environment("SDPIPE_PLUGIN_PATH"));
   // The XDG specification has relative paths ignored.
   const fs::path data_home = environment("XDG_DATA_HOME"), home = environment("HOME");
-  if (data_home.is_absolute()) folders.push_back(data_home / "sdpipe/plugins");
-  else if (home.is_absolute()) folders.push_back(home / ".local/share/sdpipe/plugins");
+  if (data_home.is_absolute())
+    folders.push_back(data_home / "sdpipe/plugins");
+  else if (home.is_absolute())
+    folders.push_back(home / ".local/share/sdpipe/plugins");
   const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
   // Installed: <prefix>/bin/sdpipe. In a build tree the program stands beside plugins/.
   for (const fs::path& folder : {program / "../lib/sdpipe/plugins", program / "plugins"}) {
@@ -81,8 +83,9 @@ void Registry::add(const fs::path& file) {
   for (Plugin& plugin : load_library(file)) {
     if (const Plugin* winner = find(plugin.kind(), plugin.id())) {
       if (winner->descriptor == plugin.descriptor) continue;  // the same file, found twice
-      warnings_.push_back(fmt::format("plugin {}: its {} \"{}\" is passed over, {} has one of that name and comes first",
-                                      file.string(), kind_name(plugin.kind()), plugin.id(), winner->file.string()));
+      warnings_.push_back(
+          fmt::format("plugin {}: its {} \"{}\" is passed over, {} has one of that name and comes first", file.string(),
+                      kind_name(plugin.kind()), plugin.id(), winner->file.string()));
       continue;
     }
     plugins_.push_back(std::move(plugin));
@@ -90,7 +93,8 @@ void Registry::add(const fs::path& file) {
 }
 
 const Plugin* Registry::find(int32_t kind, std::string_view id) const {
-  const auto it = std::find_if(plugins_.begin(), plugins_.end(), [&](const Plugin& p) { return p.kind() == kind && p.id() == id; });
+  const auto it =
+      std::find_if(plugins_.begin(), plugins_.end(), [&](const Plugin& p) { return p.kind() == kind && p.id() == id; });
   return it == plugins_.end() ? nullptr : &*it;
 }
 

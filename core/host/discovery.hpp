@@ -2,7 +2,8 @@
 //
 // Order: `--plugin FILE`; $SDPIPE_PLUGIN_PATH; $XDG_DATA_HOME/sdpipe/plugins; the install's lib/sdpipe/plugins, or in a
 // build tree the build's own plugins. Suffix .sdp.so, no recursion, never the current directory, names sorted; the
-// first of equal (kind, id) wins and the loser is reported with both paths. Relative folders in the environment are ignored.
+// first of equal (kind, id) wins and the loser is reported with both paths. Relative folders in the environment are
+// ignored.
 #pragma once
 
 #include <deque>

@@ -35,7 +35,8 @@ void require_safe_file(const fs::path& file) {
   if (!fs::is_regular_file(status)) refuse(file, "this is not a regular file");
   if ((status.permissions() & fs::perms::others_write) != fs::perms::none) {
     refuse(file, fmt::format("everyone may write to this file, so that anyone could change what runs here; "
-                             "`chmod o-w {}` if you trust it", file.string()));
+                             "`chmod o-w {}` if you trust it",
+                             file.string()));
   }
 }
 
@@ -49,9 +50,12 @@ std::string content_of(const fs::path& file) {
 
 void require_entry_symbol(const fs::path& file) {
   const std::string content = content_of(file);
-  if (!content.starts_with("\x7f" "ELF")) refuse(file, "this is not a shared library");
+  if (!content.starts_with("\x7f"
+                           "ELF"))
+    refuse(file, "this is not a shared library");
   const auto symbols = exported_symbols(content);
-  if (!symbols) refuse(file, "this is not a whole shared library for 64-bit Linux: its table of exported symbols cannot be read");
+  if (!symbols)
+    refuse(file, "this is not a whole shared library for 64-bit Linux: its table of exported symbols cannot be read");
   if (std::find(symbols->begin(), symbols->end(), entry_symbol) != symbols->end()) return;
   for (const std::string& symbol : *symbols) {
     if (symbol.starts_with(entry_prefix)) {
@@ -82,10 +86,12 @@ boost::dll::shared_library& open_library(const fs::path& file) {
   const std::string name = fs::canonical(file).string();
   if (const auto it = open_libraries().find(name); it != open_libraries().end()) return it->second;
   try {
-    boost::dll::shared_library library(boost::dll::fs::path(name), boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
+    boost::dll::shared_library library(boost::dll::fs::path(name),
+                                       boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
     return open_libraries().emplace(name, std::move(library)).first->second;
   } catch (const std::exception& e) {
-    refuse(file, fmt::format("the dynamic linker refuses it: {}; `ldd -r {}` shows what it lacks", linker_reason(e.what(), name), name));
+    refuse(file, fmt::format("the dynamic linker refuses it: {}; `ldd -r {}` shows what it lacks",
+                             linker_reason(e.what(), name), name));
   }
 }
 
@@ -107,11 +113,16 @@ void require_compatible(const fs::path& file, const sdp_library& library) {
 
 const void* table_of(const sdp_descriptor& d) {
   switch (d.kind) {
-    case SDP_KIND_CORRUPTION: return d.corruption;
-    case SDP_KIND_SCHEDULE: return d.schedule;
-    case SDP_KIND_MODEL: return d.model;
-    case SDP_KIND_SAMPLER: return d.sampler;
-    default: return nullptr;
+    case SDP_KIND_CORRUPTION:
+      return d.corruption;
+    case SDP_KIND_SCHEDULE:
+      return d.schedule;
+    case SDP_KIND_MODEL:
+      return d.model;
+    case SDP_KIND_SAMPLER:
+      return d.sampler;
+    default:
+      return nullptr;
   }
 }
 
@@ -127,22 +138,27 @@ bool table_is_complete(const sdp_descriptor& d) {
            !any_missing(c->create, c->destroy, c->level_max, c->apply, c->adjoint);
   }
   if (const auto* s = d.schedule) {
-    return s->struct_size >= SDP_SIZE_THROUGH(sdp_schedule_vt, select) && !any_missing(s->create, s->destroy, s->select);
+    return s->struct_size >= SDP_SIZE_THROUGH(sdp_schedule_vt, select) &&
+           !any_missing(s->create, s->destroy, s->select);
   }
   if (const auto* m = d.model) {
     return m->struct_size >= SDP_SIZE_THROUGH(sdp_model_vt, release) &&
            !any_missing(m->create, m->destroy, m->n_params, m->param, m->init, m->forward, m->vjp, m->release);
   }
   if (const auto* s = d.sampler) {
-    return s->struct_size >= SDP_SIZE_THROUGH(sdp_sampler_vt, end) && !any_missing(s->create, s->destroy, s->begin, s->step, s->end);
+    return s->struct_size >= SDP_SIZE_THROUGH(sdp_sampler_vt, end) &&
+           !any_missing(s->create, s->destroy, s->begin, s->step, s->end);
   }
   return false;
 }
 
 void require_valid(const fs::path& file, const sdp_descriptor* d) {
-  if (!d || d->struct_size < SDP_SIZE_THROUGH(sdp_descriptor, sampler)) refuse(file, "one of its descriptors is missing or too small");
-  if (!d->id || !*d->id || !d->version || !d->summary) refuse(file, "one of its descriptors lacks id, version or summary");
-  const int tables = (d->corruption != nullptr) + (d->schedule != nullptr) + (d->model != nullptr) + (d->sampler != nullptr);
+  if (!d || d->struct_size < SDP_SIZE_THROUGH(sdp_descriptor, sampler))
+    refuse(file, "one of its descriptors is missing or too small");
+  if (!d->id || !*d->id || !d->version || !d->summary)
+    refuse(file, "one of its descriptors lacks id, version or summary");
+  const int tables =
+      (d->corruption != nullptr) + (d->schedule != nullptr) + (d->model != nullptr) + (d->sampler != nullptr);
   if (tables != 1 || !table_of(*d) || !table_is_complete(*d)) {
     refuse(file, fmt::format("\"{}\" does not offer the complete function table of its kind, and that alone", d->id));
   }
@@ -159,7 +175,8 @@ const sdp_library& call_entry(const fs::path& file) {
   sdp_ctx context(file.filename().string());
   const sdp_library* library = entry(&host_services(), &context);
   if (!library) {
-    refuse(file, fmt::format("it declines to load: {}", context.failure.text.empty() ? "it gives no reason" : context.failure.text));
+    refuse(file, fmt::format("it declines to load: {}",
+                             context.failure.text.empty() ? "it gives no reason" : context.failure.text));
   }
   return *library;
 }

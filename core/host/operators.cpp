@@ -19,12 +19,15 @@ std::atomic<uint32_t> finite_check{64};
 std::atomic<uint32_t> finite_check{1};
 #endif
 
-uint32_t dtype_bit(at::ScalarType dtype) { return dtype == at::kDouble ? SDP_DTYPE_F64 : dtype == at::kFloat ? SDP_DTYPE_F32 : 0; }
+uint32_t dtype_bit(at::ScalarType dtype) {
+  return dtype == at::kDouble ? SDP_DTYPE_F64 : dtype == at::kFloat ? SDP_DTYPE_F32 : 0;
+}
 
 void require_dtype(const Plugin& plugin, const at::Tensor& x) {
   if (plugin.descriptor->dtypes & dtype_bit(x.scalar_type())) return;
   throw PluginFailure(fmt::format("plugin \"{}\" does not offer {}; set run.precision to another", plugin.id(),
-                                  x.scalar_type() == at::kDouble ? "float64" : "this dtype"), "");
+                                  x.scalar_type() == at::kDouble ? "float64" : "this dtype"),
+                      "");
 }
 
 // As the ABI promises: C-contiguous, and aligned to 64 bytes, which a slice of a batch need not be.
@@ -38,7 +41,8 @@ void require_input(const Plugin& plugin, const SampleShape& sample, const Points
   expected.insert(expected.end(), sample.begin(), sample.end());
   if (x.sizes() != at::IntArrayRef(expected)) {
     throw PluginFailure(fmt::format("plugin \"{}\": the input has shape [{}], expected [{}]", plugin.id(),
-                                    fmt::join(x.sizes(), ", "), fmt::join(expected, ", ")), "");
+                                    fmt::join(x.sizes(), ", "), fmt::join(expected, ", ")),
+                        "");
   }
   require_dtype(plugin, x);
 }
@@ -87,15 +91,22 @@ class PluginCorruption : public Corruption {
       : plugin_(plugin), table_(*plugin.descriptor->corruption), sample_(sample) {
     const AbiValues values(plugin.schema, settings);
     const sdp_sample_shape shape = shape_view(sample);
-    self_ = instance(plugin, [&](sdp_ctx* ctx, void** self) { return table_.create(ctx, &shape, values.values(), self); }, table_.destroy);
+    self_ = instance(
+        plugin, [&](sdp_ctx* ctx, void** self) { return table_.create(ctx, &shape, values.values(), self); },
+        table_.destroy);
     level_max_ = table_.level_max(self_.get());
     if (!(level_max_ > 0) || !std::isfinite(level_max_)) {
-      throw PluginFailure(fmt::format("plugin \"{}\": level_max is {}, it must be positive and finite", plugin.id(), level_max_), "");
+      throw PluginFailure(
+          fmt::format("plugin \"{}\": level_max is {}, it must be positive and finite", plugin.id(), level_max_), "");
     }
   }
   double level_max() const override { return level_max_; }
-  std::string level_unit() const override { return plugin_.descriptor->level_unit ? plugin_.descriptor->level_unit : ""; }
-  at::Tensor apply(const Points& at, const at::Tensor& x) const override { return call({table_.apply, "apply", apply_finite_}, at, x); }
+  std::string level_unit() const override {
+    return plugin_.descriptor->level_unit ? plugin_.descriptor->level_unit : "";
+  }
+  at::Tensor apply(const Points& at, const at::Tensor& x) const override {
+    return call({table_.apply, "apply", apply_finite_}, at, x);
+  }
   at::Tensor adjoint(const Points& at, const at::Tensor& x) const override {
     return call({table_.adjoint, "adjoint", adjoint_finite_}, at, x);
   }
@@ -118,6 +129,7 @@ class PluginCorruption : public Corruption {
     CallScope scope;
     scope.random.purpose = Purpose::corruption;
     scope.random.key = at.key;
+    scope.device = x.device();
     sdp_ctx context(plugin_.id(), scope);
     const sdp_point point = at.view();
     std::unique_lock lock(serial_, std::defer_lock);
@@ -130,7 +142,8 @@ class PluginCorruption : public Corruption {
   void require_levels(const Points& at) const {
     for (const double level : at.level) {
       if (level >= 0 && level <= level_max_ * (1 + 1e-12)) continue;
-      throw PluginFailure(fmt::format("plugin \"{}\": level {} is outside 0 to {}", plugin_.id(), level, level_max_), "");
+      throw PluginFailure(fmt::format("plugin \"{}\": level {} is outside 0 to {}", plugin_.id(), level, level_max_),
+                          "");
     }
   }
 
@@ -145,7 +158,8 @@ class PluginCorruption : public Corruption {
 
 }  // namespace
 
-std::unique_ptr<Corruption> make_plugin_corruption(const Plugin& plugin, const Settings& settings, const SampleShape& sample) {
+std::unique_ptr<Corruption> make_plugin_corruption(const Plugin& plugin, const Settings& settings,
+                                                   const SampleShape& sample) {
   return std::make_unique<PluginCorruption>(plugin, settings, sample);
 }
 
@@ -183,15 +197,18 @@ sdp_calibration calibration_view(const CalibrationData& data) {
 void require_increasing(const Plugin& plugin, std::string_view name, const std::vector<double>& values) {
   for (size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i]) && values[i] >= 0 && (i == 0 || values[i] >= values[i - 1])) continue;
-    throw PluginFailure(fmt::format("plugin \"{}\": {} must be finite, not negative and never fall, but is {} at t = {:.4g}",
-                                    plugin.id(), name, values[i], static_cast<double>(i) / static_cast<double>(values.size() - 1)), "");
+    throw PluginFailure(
+        fmt::format("plugin \"{}\": {} must be finite, not negative and never fall, but is {} at t = {:.4g}",
+                    plugin.id(), name, values[i], static_cast<double>(i) / static_cast<double>(values.size() - 1)),
+        "");
   }
 }
 
 void require_level_ends(const Plugin& plugin, const std::vector<double>& level, double level_max) {
   if (level.front() == 0 && std::abs(level.back() - level_max) <= 1e-9 * level_max) return;
-  throw PluginFailure(fmt::format("plugin \"{}\": level must go from 0 to {}, but goes from {} to {}", plugin.id(), level_max,
-                                  level.front(), level.back()), "");
+  throw PluginFailure(fmt::format("plugin \"{}\": level must go from 0 to {}, but goes from {} to {}", plugin.id(),
+                                  level_max, level.front(), level.back()),
+                      "");
 }
 
 }  // namespace
@@ -199,7 +216,8 @@ void require_level_ends(const Plugin& plugin, const std::vector<double>& level, 
 Schedule::Schedule(const Plugin& plugin, const Settings& settings) : plugin_(plugin) {
   const AbiValues values(plugin.schema, settings);
   const sdp_schedule_vt& table = *plugin.descriptor->schedule;
-  self_ = instance(plugin, [&](sdp_ctx* ctx, void** self) { return table.create(ctx, values.values(), self); }, table.destroy);
+  self_ = instance(
+      plugin, [&](sdp_ctx* ctx, void** self) { return table.create(ctx, values.values(), self); }, table.destroy);
 }
 
 void Schedule::select(const CalibrationData& data, uint32_t n, std::vector<double>* level, std::vector<double>* sigma,
@@ -213,7 +231,8 @@ void Schedule::select(const CalibrationData& data, uint32_t n, std::vector<doubl
   sdp_ctx context(plugin_.id(), scope);
   const sdp_calibration view = calibration_view(data);
   context.require(plugin_.descriptor->schedule->select(&context, self_.get(), &view, n, level ? level->data() : nullptr,
-                                                       sigma ? sigma->data() : nullptr), "select");
+                                                       sigma ? sigma->data() : nullptr),
+                  "select");
   if (level) {
     require_increasing(plugin_, "level", *level);
     require_level_ends(plugin_, *level, data.level_max());
@@ -245,7 +264,10 @@ sdp_params ParamSet::view() const {
 }
 
 SavedForward::SavedForward(SavedForward&& other) noexcept
-    : model_(other.model_), saved_(other.saved_), live_(std::exchange(other.live_, false)), kept_(std::move(other.kept_)) {}
+    : model_(other.model_),
+      saved_(other.saved_),
+      live_(std::exchange(other.live_, false)),
+      kept_(std::move(other.kept_)) {}
 
 SavedForward::~SavedForward() {
   if (!live_ || !saved_) return;
@@ -254,11 +276,14 @@ SavedForward::~SavedForward() {
   model_->plugin_.descriptor->model->release(model_->self_.get(), saved_);
 }
 
-Model::Model(const Plugin& plugin, const Settings& settings, const SampleShape& sample) : plugin_(plugin), sample_(sample) {
+Model::Model(const Plugin& plugin, const Settings& settings, const SampleShape& sample)
+    : plugin_(plugin), sample_(sample) {
   const AbiValues values(plugin.schema, settings);
   const sdp_model_vt& table = *plugin.descriptor->model;
   const sdp_sample_shape shape = shape_view(sample);
-  self_ = instance(plugin, [&](sdp_ctx* ctx, void** self) { return table.create(ctx, &shape, values.values(), self); }, table.destroy);
+  self_ = instance(
+      plugin, [&](sdp_ctx* ctx, void** self) { return table.create(ctx, &shape, values.values(), self); },
+      table.destroy);
   const uint32_t n = table.n_params(self_.get());
   for (uint32_t i = 0; i < n; ++i) {
     sdp_model_param p{};
@@ -266,7 +291,8 @@ Model::Model(const Plugin& plugin, const Settings& settings, const SampleShape& 
     if (table.param(self_.get(), i, &p) != SDP_OK || !p.name || p.ndim < 0 || p.ndim > 8) {
       throw PluginFailure(fmt::format("plugin \"{}\": parameter {} cannot be described", plugin.id(), i), "");
     }
-    params_.push_back({p.name, {p.dim, p.dim + p.ndim}, (p.flags & SDP_PARAM_FROZEN) != 0, (p.flags & SDP_PARAM_KEEP_F32) != 0});
+    params_.push_back(
+        {p.name, {p.dim, p.dim + p.ndim}, (p.flags & SDP_PARAM_FROZEN) != 0, (p.flags & SDP_PARAM_KEEP_F32) != 0});
   }
 }
 
@@ -279,19 +305,24 @@ void Model::init(const ParamSet& params, uint64_t seed) const {
   scope.random.seed = seed;
   scope.random.purpose = Purpose::init;
   scope.random.parameters = params.pointers();
+  scope.device = params.device();
   sdp_ctx context(plugin_.id(), scope);
-  context.require(plugin_.descriptor->model->init(&context, self_.get(), static_cast<uint32_t>(params.pointers().size()),
-                                                  params.pointers().data()), "init");
+  context.require(plugin_.descriptor->model->init(
+                      &context, self_.get(), static_cast<uint32_t>(params.pointers().size()), params.pointers().data()),
+                  "init");
 }
 
 void Model::fit(const ParamSet& params, const CalibrationData& data, const Corruption& corruption) const {
   CallScope scope;
   scope.calibration = &data;
   scope.corruption = &corruption;
+  scope.device = params.device();
   sdp_ctx context(plugin_.id(), scope);
   const sdp_calibration view = calibration_view(data);
-  context.require(plugin_.descriptor->model->fit(&context, self_.get(), &view, static_cast<uint32_t>(params.pointers().size()),
-                                                 params.pointers().data()), "fit");
+  context.require(
+      plugin_.descriptor->model->fit(&context, self_.get(), &view, static_cast<uint32_t>(params.pointers().size()),
+                                     params.pointers().data()),
+      "fit");
 }
 
 at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x_in, Kept* kept, void** saved) const {
@@ -301,18 +332,22 @@ at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x_in, Kep
   const sdp::TensorView x_view(x), y_view(y);
   sdp_ctx context(plugin_.id(), call.scope);
   context.scope.kept = kept;
+  context.scope.device = x.device();
   const sdp_point point = call.at.view();
   const sdp_params params = call.params.view();
   const uint32_t flags = (call.train ? SDP_FWD_TRAIN : 0) | (saved ? SDP_FWD_SAVE : 0);
   std::unique_lock lock(serial_, std::defer_lock);
   if (plugin_.has(SDP_CAP_SERIAL)) lock.lock();
-  context.require(plugin_.descriptor->model->forward(&context, self_.get(), &params, &point, x_view.get(), y_view.get(), flags, saved),
+  context.require(plugin_.descriptor->model->forward(&context, self_.get(), &params, &point, x_view.get(), y_view.get(),
+                                                     flags, saved),
                   "forward");
   finite_.require(plugin_, "forward", y);
   return y;
 }
 
-at::Tensor Model::forward(const ModelCall& call, const at::Tensor& x) const { return run_forward(call, x, nullptr, nullptr); }
+at::Tensor Model::forward(const ModelCall& call, const at::Tensor& x) const {
+  return run_forward(call, x, nullptr, nullptr);
+}
 
 std::pair<at::Tensor, SavedForward> Model::forward_saving(const ModelCall& call, const at::Tensor& x) const {
   SavedForward saved(*this);
@@ -331,14 +366,17 @@ at::Tensor Model::vjp(const ModelCall& call, const at::Tensor& x_in, SavedForwar
   const sdp::TensorView x_view(x), gy_view(gy);
   sdp_ctx context(plugin_.id(), call.scope);
   context.scope.kept = saved.kept_.get();
+  context.scope.device = x.device();
   const sdp_point point = call.at.view();
   const sdp_params params = call.params.view();
   const std::vector<sdp_tensor*> none(params_.size(), nullptr);
   sdp_tensor* const* wanted = gradients ? gradients->pointers().data() : none.data();
   std::unique_lock lock(serial_, std::defer_lock);
   if (plugin_.has(SDP_CAP_SERIAL)) lock.lock();
-  context.require(plugin_.descriptor->model->vjp(&context, self_.get(), &params, &point, x_view.get(), saved.saved_, gy_view.get(),
-                                                 want_gx ? gx_view->get() : nullptr, wanted, last ? SDP_VJP_LAST : 0), "vjp");
+  context.require(
+      plugin_.descriptor->model->vjp(&context, self_.get(), &params, &point, x_view.get(), saved.saved_, gy_view.get(),
+                                     want_gx ? gx_view->get() : nullptr, wanted, last ? SDP_VJP_LAST : 0),
+      "vjp");
   return gx;
 }
 
@@ -364,8 +402,13 @@ double path_sigma(sdp_ctx* ctx, double t) noexcept {
 }
 
 sdp_sampler_env env_view(const SamplerPath& path) {
-  return {sizeof(sdp_sampler_env), static_cast<uint32_t>(path.nodes().size()), path.nodes().data(), path_denoise, path_corrupt,
-          path_adjoint, path_sigma};
+  return {sizeof(sdp_sampler_env),
+          static_cast<uint32_t>(path.nodes().size()),
+          path.nodes().data(),
+          path_denoise,
+          path_corrupt,
+          path_adjoint,
+          path_sigma};
 }
 
 }  // namespace
@@ -373,7 +416,8 @@ sdp_sampler_env env_view(const SamplerPath& path) {
 Sampler::Sampler(const Plugin& plugin, const Settings& settings) : plugin_(plugin) {
   const AbiValues values(plugin.schema, settings);
   const sdp_sampler_vt& table = *plugin.descriptor->sampler;
-  self_ = instance(plugin, [&](sdp_ctx* ctx, void** self) { return table.create(ctx, values.values(), self); }, table.destroy);
+  self_ = instance(
+      plugin, [&](sdp_ctx* ctx, void** self) { return table.create(ctx, values.values(), self); }, table.destroy);
 }
 
 sdp_ctx SamplerRun::context(uint32_t k) {
@@ -383,6 +427,7 @@ sdp_ctx SamplerRun::context(uint32_t k) {
   scope.path = &path_;
   scope.kept = &kept_;
   scope.cancel = cancel_;
+  scope.device = x_.device();
   return sdp_ctx(sampler_.plugin_.id(), scope);
 }
 
@@ -393,7 +438,8 @@ SamplerRun::SamplerRun(const Sampler& sampler, const SamplerPath& path, const Ra
   sdp_ctx ctx = context(static_cast<uint32_t>(path.nodes().size()));
   const sdp_sampler_env env = env_view(path);
   const sdp::TensorView x_view(x_);
-  ctx.require(sampler.plugin_.descriptor->sampler->begin(&ctx, sampler.self_.get(), &env, x_view.get(), &run_), "begin");
+  ctx.require(sampler.plugin_.descriptor->sampler->begin(&ctx, sampler.self_.get(), &env, x_view.get(), &run_),
+              "begin");
 }
 
 SamplerRun::~SamplerRun() { sampler_.plugin_.descriptor->sampler->end(sampler_.self_.get(), run_); }
@@ -402,7 +448,8 @@ void SamplerRun::step(uint32_t k) {
   sdp_ctx ctx = context(k);
   const sdp_sampler_env env = env_view(path_);
   const sdp::TensorView x_view(x_);
-  ctx.require(sampler_.plugin_.descriptor->sampler->step(&ctx, sampler_.self_.get(), &env, run_, k, x_view.get()), "step");
+  ctx.require(sampler_.plugin_.descriptor->sampler->step(&ctx, sampler_.self_.get(), &env, run_, k, x_view.get()),
+              "step");
   finite_.require(sampler_.plugin_, "step", x_);
 }
 

@@ -1,6 +1,7 @@
 // Checked C++ faces of the four plugin kinds. Shapes, dtype and device are verified once, here at the border; outputs
 // are allocated here and checked to be finite (always in debug builds, else every N-th call, see set_finite_check).
-// Inputs that are not contiguous or not aligned to 64 bytes reach the plugin as copies. Failures throw PluginFailure naming plugin, call and parameter. Samples are (batch, channel, height, width).
+// Inputs that are not contiguous or not aligned to 64 bytes reach the plugin as copies. Failures throw PluginFailure
+// naming plugin, call and parameter. Samples are (batch, channel, height, width).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -54,7 +55,8 @@ class Corruption {
   virtual at::Tensor adjoint(const Points& at, const at::Tensor& x) const = 0;
 };
 
-std::unique_ptr<Corruption> make_plugin_corruption(const Plugin& plugin, const Settings& settings, const SampleShape& sample);
+std::unique_ptr<Corruption> make_plugin_corruption(const Plugin& plugin, const Settings& settings,
+                                                   const SampleShape& sample);
 
 // One operator of a composition, with the window of u in which it goes from 0 to its maximum.
 struct CorruptionPart {
@@ -63,8 +65,8 @@ struct CorruptionPart {
   double from = 0, to = 1;
 };
 
-// One part: the operator itself, in its own unit. Several: the composition C_n ... C_1 with level u in [0, 1]; operator i
-// gets u's share of its own maximum and a key of its own, and the adjoint runs in reverse order.
+// One part: the operator itself, in its own unit. Several: the composition C_n ... C_1 with level u in [0, 1]; operator
+// i gets u's share of its own maximum and a key of its own, and the adjoint runs in reverse order.
 std::unique_ptr<Corruption> make_corruption(std::span<const CorruptionPart> parts, const SampleShape& sample);
 
 // Clean data and the corruption, for what is estimated rather than trained.
@@ -84,8 +86,8 @@ class Schedule {
   Schedule(const Plugin& plugin, const Settings& settings);
   bool fills_level() const { return plugin_.has(SDP_CAP_FILLS_LEVEL); }
   bool fills_sigma() const { return plugin_.has(SDP_CAP_FILLS_SIGMA); }
-  // n >= 2. Fills those of `level` and `sigma` that the plugin offers; the other may be empty. Refuses what is not monotone,
-  // not finite, does not start at level 0, does not end at level_max, or has a negative sigma.
+  // n >= 2. Fills those of `level` and `sigma` that the plugin offers; the other may be empty. Refuses what is not
+  // monotone, not finite, does not start at level 0, does not end at level_max, or has a negative sigma.
   void select(const CalibrationData& data, uint32_t n, std::vector<double>* level, std::vector<double>* sigma,
               const std::atomic<bool>* cancel = nullptr) const;
 
@@ -99,6 +101,7 @@ class ParamSet {
  public:
   explicit ParamSet(std::vector<at::Tensor> tensors);
   const std::vector<at::Tensor>& tensors() const { return tensors_; }
+  at::Device device() const { return tensors_.empty() ? at::Device(at::kCPU) : tensors_.front().device(); }
   // Equal version means equal values: call after every change of the values.
   void changed();
   sdp_params view() const;

@@ -46,7 +46,7 @@ struct RandomScope {
   Purpose purpose = Purpose::test;
   std::span<const uint64_t> sample;  // per row of the batch; inside apply and adjoint: empty
   uint32_t step = 0;
-  std::span<const uint64_t> key;     // inside apply and adjoint: per row, in place of the seed
+  std::span<const uint64_t> key;            // inside apply and adjoint: per row, in place of the seed
   std::span<sdp_tensor* const> parameters;  // inside init: the stream of the parameter that is filled
   // Tests replace the noise by known values to measure the response to it: return false to draw as usual.
   std::function<bool(uint32_t step, uint32_t draw, at::Tensor& out)>* replacement = nullptr;
@@ -64,6 +64,7 @@ struct CallScope {
   Kept* kept = nullptr;
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(double)> progress;
+  at::Device device = at::kCPU;  // of the call's tensors, whose current stream is host->stream
 };
 
 // A plugin's call failed. `param` names a key of its schema, or is empty.
@@ -83,8 +84,8 @@ void copy_out(const at::Tensor& value, sdp_tensor* out);
 // The plugin that this thread is in, or null; for a crash handler.
 const char* plugin_of_this_thread();
 
-// out = sum_i coef[i] * x[i] in one pass; out may be one of x. All contiguous, of one shape and dtype; else throws
-// std::invalid_argument.
+// out = sum_i coef[i] * x[i] in one pass; out may be one of x. All contiguous, of one shape, dtype and device; else
+// throws std::invalid_argument.
 void lincomb(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x);
 
 }  // namespace sdpipe

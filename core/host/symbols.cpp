@@ -29,7 +29,8 @@ std::optional<Elf64_Shdr> section(std::string_view content, const Elf64_Ehdr& he
 
 bool is_exported(const Elf64_Sym& symbol) {
   const unsigned binding = ELF64_ST_BIND(symbol.st_info), visibility = ELF64_ST_VISIBILITY(symbol.st_other);
-  return symbol.st_shndx != SHN_UNDEF && binding != STB_LOCAL && (visibility == STV_DEFAULT || visibility == STV_PROTECTED);
+  return symbol.st_shndx != SHN_UNDEF && binding != STB_LOCAL &&
+         (visibility == STV_DEFAULT || visibility == STV_PROTECTED);
 }
 
 std::optional<std::vector<std::string>> names_of(std::string_view symbols, std::string_view texts) {
@@ -48,7 +49,8 @@ std::optional<std::vector<std::string>> names_of(std::string_view symbols, std::
 
 std::optional<std::vector<std::string>> exported_symbols(std::string_view content) {
   const auto header = read_at<Elf64_Ehdr>(content, 0);
-  if (!header || std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_ident[EI_CLASS] != ELFCLASS64) return std::nullopt;
+  if (!header || std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_ident[EI_CLASS] != ELFCLASS64)
+    return std::nullopt;
   // The table of sections stands at the end of the file: a file that was cut off lacks some of it.
   if (!part(content, header->e_shoff, uint64_t{header->e_shnum} * sizeof(Elf64_Shdr))) return std::nullopt;
   for (uint64_t i = 0; i < header->e_shnum; ++i) {

@@ -1,6 +1,5 @@
 #include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -14,15 +13,16 @@ namespace {
 // The names that the dynamic linker sees defined in `file`.
 std::vector<std::string> exported(const fs::path& file) {
   const std::string command = std::string(SDPIPE_NM) + " -D --defined-only --format=posix " + file.string();
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(::popen(command.c_str(), "r"), ::pclose);
+  std::FILE* out = ::popen(command.c_str(), "r");
   REQUIRE(out);
   std::vector<std::string> names;
   char line[8192];
-  while (std::fgets(line, sizeof line, out.get())) {
+  while (std::fgets(line, sizeof line, out)) {
     std::string name;
     std::istringstream(line) >> name;
     names.push_back(name.substr(0, name.find('@')));
   }
+  REQUIRE(::pclose(out) == 0);
   return names;
 }
 

@@ -67,7 +67,8 @@ const sdp_library* library() {
       .required()
       .level_unit("px")
       .example("needed = 1\n");
-  return sdp::detail::library(&host, nullptr, "MIT", "", everything, sdp::corruption<FloatAlone>("narrow", "1.0.0", "float"));
+  return sdp::detail::library(&host, nullptr, "MIT", "", everything,
+                              sdp::corruption<FloatAlone>("narrow", "1.0.0", "float"));
 }
 
 const sdp_descriptor& everything() { return *library()->items[0]; }
@@ -83,7 +84,8 @@ sdp_value value(int32_t type) {
 // An instance whose values answer the schema.
 void* instance(int64_t count) {
   std::vector<sdp_value> values;
-  for (uint32_t i = 0; i < everything().n_params; ++i) values.push_back(param(i).def ? *param(i).def : value(param(i).type));
+  for (uint32_t i = 0; i < everything().n_params; ++i)
+    values.push_back(param(i).def ? *param(i).def : value(param(i).type));
   int64_t dims[] = {1, 1, 2}, strides[] = {2, 2, 1};
   float pixels[] = {0.25f, 0.75f};
   const sdp_tensor image = {pixels, SDP_DEVICE_CPU, 0, 3, 2, 32, 1, dims, strides, 0};

@@ -49,8 +49,11 @@ TEST_CASE("a stream places block, step, sample, purpose and draw in the counter,
 
 TEST_CASE("every part of a stream's name changes its numbers") {
   const Stream base{1, Purpose::sampler, 2, 3, 4};
-  const std::vector<Stream> others = {{2, Purpose::sampler, 2, 3, 4}, {1, Purpose::prior, 2, 3, 4}, {1, Purpose::sampler, 3, 3, 4},
-                                      {1, Purpose::sampler, 2, 4, 4}, {1, Purpose::sampler, 2, 3, 5},
+  const std::vector<Stream> others = {{2, Purpose::sampler, 2, 3, 4},
+                                      {1, Purpose::prior, 2, 3, 4},
+                                      {1, Purpose::sampler, 3, 3, 4},
+                                      {1, Purpose::sampler, 2, 4, 4},
+                                      {1, Purpose::sampler, 2, 3, 5},
                                       {uint64_t{1} << 32 | 1, Purpose::sampler, 2, 3, 4},
                                       {1, Purpose::sampler, uint64_t{1} << 32 | 2, 3, 4}};
   for (const Stream& other : others) CHECK(other.words(0) != base.words(0));

@@ -18,11 +18,11 @@ TEST_CASE("of equally near words the first is taken") {
 }
 
 TEST_CASE("no word is offered that differs in more than a third of the letters or in more than three") {
-  CHECK(nearest("abcdef", {"abXYef"}) == "abXYef");                        // 2 of 6
-  CHECK_FALSE(nearest("abcdef", {"abXYZf"}));                              // 3 of 6
-  CHECK(nearest("abcdefghijkl", {"XYZdefghijkl"}) == "XYZdefghijkl");      // 3 of 12
-  CHECK_FALSE(nearest("abcdefghijklmno", {"WXYZefghijklmno"}));            // 4 of 15
-  CHECK(nearest("to", {"t"}) == "t");                                      // one is always allowed
+  CHECK(nearest("abcdef", {"abXYef"}) == "abXYef");                    // 2 of 6
+  CHECK_FALSE(nearest("abcdef", {"abXYZf"}));                          // 3 of 6
+  CHECK(nearest("abcdefghijkl", {"XYZdefghijkl"}) == "XYZdefghijkl");  // 3 of 12
+  CHECK_FALSE(nearest("abcdefghijklmno", {"WXYZefghijklmno"}));        // 4 of 15
+  CHECK(nearest("to", {"t"}) == "t");                                  // one is always allowed
   CHECK_FALSE(nearest("to", {"from"}));
   CHECK_FALSE(nearest("word", {}));
 }

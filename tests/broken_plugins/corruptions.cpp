@@ -8,7 +8,16 @@
 namespace {
 
 enum class Fault {
-  none, wrong_adjoint, not_linear, not_identity_at_zero, batch_dependent, writes_input, not_repeatable, not_finite, throws, no_create
+  none,
+  wrong_adjoint,
+  not_linear,
+  not_identity_at_zero,
+  batch_dependent,
+  writes_input,
+  not_repeatable,
+  not_finite,
+  throws,
+  no_create
 };
 
 // One unit in the last place: far below every bound, but other bits.
@@ -53,7 +62,8 @@ struct Circle {
     const int64_t n = batch.stride();
     if (fault == Fault::not_linear) y[0] += static_cast<T>(level) * std::abs(x[0]);
     if (fault == Fault::not_identity_at_zero) std::transform(y, y + n, y, [](T v) { return v / 2; });
-    if (fault == Fault::batch_dependent) std::transform(y, y + n, y, [&](T v) { return v * static_cast<T>(batch.size()); });
+    if (fault == Fault::batch_dependent)
+      std::transform(y, y + n, y, [&](T v) { return v * static_cast<T>(batch.size()); });
     if (fault == Fault::batch_dependent && level == 0) std::copy_n(x, n, y);
     if (fault == Fault::not_repeatable && ++calls % 2) y[0] = nudged(y[0]);
     if (fault == Fault::not_finite && level > 0) y[0] = std::numeric_limits<T>::quiet_NaN();

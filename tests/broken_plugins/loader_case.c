@@ -78,8 +78,8 @@ static const sdp_descriptor first = {
     .struct_size = DESCRIPTOR_SIZE, .kind = KIND, .id = ID, .version = "1.0.0", .summary = "Fades", .dtypes = DTYPES,
     .devices = SDP_ON_CPU, .n_params = 2, .params = params, .corruption = &table};
 static const sdp_descriptor second = {
-    .struct_size = sizeof second, .kind = SDP_KIND_CORRUPTION, .id = SECOND_ID, .version = "1.0.0", .summary = "Fades too",
-    .dtypes = SDP_DTYPE_F32, .devices = SDP_ON_CPU, .corruption = &table};
+    .struct_size = sizeof second, .kind = SDP_KIND_CORRUPTION, .id = SECOND_ID, .version = "1.0.0",
+    .summary = "Fades too", .dtypes = SDP_DTYPE_F32, .devices = SDP_ON_CPU, .corruption = &table};
 static const sdp_descriptor *const items[] = {&first, &second};
 static const sdp_library library = {LIBRARY_SIZE, NEEDS_MINOR, 0, "Apache-2.0", FINGERPRINT, N_ITEMS, 0, items, NULL};
 

@@ -9,7 +9,14 @@
 namespace {
 
 enum class Fault {
-  none, equal_names, wrong_input_gradient, wrong_parameter_gradient, accumulates, one_saved_for_all, works_once, batch_dependent,
+  none,
+  equal_names,
+  wrong_input_gradient,
+  wrong_parameter_gradient,
+  accumulates,
+  one_saved_for_all,
+  works_once,
+  batch_dependent,
   writes_input
 };
 
@@ -32,7 +39,8 @@ struct Square {
     for (sdp_tensor* p : params) call.normal(0, p);
   }
 
-  void* forward(sdp::Call&, const sdp_params& params, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y, uint32_t flags) const {
+  void* forward(sdp::Call&, const sdp_params& params, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y,
+                uint32_t flags) const {
     void* saved = nullptr;
     sdp::dispatch(*x, [&](auto zero) {
       using T = decltype(zero);
@@ -45,7 +53,8 @@ struct Square {
 
   template <class T>
   void square(const sdp_params& params, const sdp_tensor* x, sdp_tensor* y) const {
-    const T gain = *static_cast<const T*>(params.tensor[0]->data), shift = *static_cast<const T*>(params.tensor[1]->data);
+    const T gain = *static_cast<const T*>(params.tensor[0]->data),
+            shift = *static_cast<const T*>(params.tensor[1]->data);
     const T scale = fault == Fault::batch_dependent ? static_cast<T>(x->shape[0]) : 1;
     T* in = static_cast<T*>(x->data);
     T* out = static_cast<T*>(y->data);
@@ -53,8 +62,8 @@ struct Square {
     if (fault == Fault::writes_input) in[0] = std::nextafter(in[0], std::numeric_limits<T>::infinity());
   }
 
-  void vjp(sdp::Call&, const sdp_params& params, const sdp::Point&, const sdp_tensor* x, void* saved, const sdp_tensor* gy,
-           sdp_tensor* gx, sdp_tensor* const* gparams, uint32_t) const {
+  void vjp(sdp::Call&, const sdp_params& params, const sdp::Point&, const sdp_tensor* x, void* saved,
+           const sdp_tensor* gy, sdp_tensor* gx, sdp_tensor* const* gparams, uint32_t) const {
     sdp::dispatch(*x, [&](auto zero) {
       using T = decltype(zero);
       Saved& own = *static_cast<Saved*>(saved);
@@ -83,7 +92,9 @@ struct Square {
     for (size_t i = 0; i < x.size(); ++i) {
       of_gain += scale * g.y[i] * x[i] * x[i];
       of_shift += g.y[i];
-      if (g.x) static_cast<T*>(g.x->data)[i] = static_cast<T>((fault == Fault::wrong_input_gradient ? 1.9 : 2) * scale * gain * x[i] * g.y[i]);
+      if (g.x)
+        static_cast<T*>(g.x->data)[i] =
+            static_cast<T>((fault == Fault::wrong_input_gradient ? 1.9 : 2) * scale * gain * x[i] * g.y[i]);
     }
     g.set(0, fault == Fault::wrong_parameter_gradient ? 1.001 * of_gain : of_gain);
     g.set(1, of_shift);
@@ -100,7 +111,8 @@ sdp::Description<Square<fault>> square(const char* id) {
 }  // namespace
 
 SDP_PLUGIN("Apache-2.0", square<Fault::none>("sound"), square<Fault::equal_names>("equal_names"),
-           square<Fault::wrong_input_gradient>("wrong_input_gradient"), square<Fault::wrong_parameter_gradient>("wrong_parameter_gradient"),
+           square<Fault::wrong_input_gradient>("wrong_input_gradient"),
+           square<Fault::wrong_parameter_gradient>("wrong_parameter_gradient"),
            square<Fault::accumulates>("accumulates"), square<Fault::one_saved_for_all>("one_saved_for_all"),
            square<Fault::works_once>("works_once"), square<Fault::batch_dependent>("batch_dependent"),
            square<Fault::writes_input>("writes_input"))

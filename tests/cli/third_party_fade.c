@@ -1,4 +1,4 @@
-/* fade: C(level) = (1 - level) I, a picture that fades to grey. A complete plugin in C, built with nothing but plugin.h:
+/* fade: C(level) = (1 - level) I, a picture that fades to grey. A complete plugin in C, which needs plugin.h alone:
  *   cc -std=c99 -shared -fPIC -I FOLDER_OF_PLUGIN_H third_party_fade.c -o fade.sdp.so */
 #include <stdlib.h>
 

@@ -29,15 +29,16 @@ class ThirdParty {
     fs::create_directory(folder_ / "header");
     fs::copy_file(SDPIPE_SOURCE_DIR "/core/abi/plugin.h", folder_ / "header/plugin.h");
     fs::copy_file(SDPIPE_SOURCE_DIR "/tests/cli/third_party_fade.c", folder_ / "fade.c");
-    compiled_ = shell("cd " + folder_.path().string() + " && " SDPIPE_C_COMPILER
+    compiled_ = shell("cd " + folder_.path().string() +
+                      " && " SDPIPE_C_COMPILER
                       " -std=c99 -Wall -Wextra -Wpedantic -Werror -shared -fPIC -Iheader fade.c -o fade.sdp.so");
   }
   const Outcome& compiled() const { return compiled_; }
   fs::path operator/(const std::string& name) const { return folder_ / name; }
   // The program, in the folder and with it in the search path; nothing else of the user's environment.
   Outcome sdpipe(const std::string& arguments) const {
-    return shell("cd " + folder_.path().string() + " && SDPIPE_PLUGIN_PATH=" + folder_.path().string() + " XDG_DATA_HOME=" +
-                 folder_.path().string() + " " SDPIPE_PROGRAM " " + arguments);
+    return shell("cd " + folder_.path().string() + " && SDPIPE_PLUGIN_PATH=" + folder_.path().string() +
+                 " XDG_DATA_HOME=" + folder_.path().string() + " " SDPIPE_PROGRAM " " + arguments);
   }
 
  private:

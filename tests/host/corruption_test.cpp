@@ -75,12 +75,16 @@ TEST_CASE("what does not fit is refused before the plugin sees it") {
   reset_acts();
   acts().apply = [](sdp::Call&, const sdp::Point&, const sdp_tensor*, sdp_tensor*) { FAIL("the plugin was called"); };
   const auto c = probe_corruption();
-  CHECK_THROWS_WITH(c->apply(points({0, 0}), batch_of(3)), "plugin \"probe\": the input has shape [3, 1, 4, 4], expected [2, 1, 4, 4]");
-  CHECK_THROWS_WITH(c->apply(points({0}), at::ones({1, 16})), "plugin \"probe\": the input has shape [1, 16], expected [1, 1, 4, 4]");
-  CHECK_THROWS_WITH(c->apply(points({0}), batch_of(1).to(at::kHalf)), "plugin \"probe\" does not offer this dtype; set run.precision to another");
+  CHECK_THROWS_WITH(c->apply(points({0, 0}), batch_of(3)),
+                    "plugin \"probe\": the input has shape [3, 1, 4, 4], expected [2, 1, 4, 4]");
+  CHECK_THROWS_WITH(c->apply(points({0}), at::ones({1, 16})),
+                    "plugin \"probe\": the input has shape [1, 16], expected [1, 1, 4, 4]");
+  CHECK_THROWS_WITH(c->apply(points({0}), batch_of(1).to(at::kHalf)),
+                    "plugin \"probe\" does not offer this dtype; set run.precision to another");
   CHECK_THROWS_WITH(c->apply(points({1.01}), batch_of(1)), "plugin \"probe\": level 1.01 is outside 0 to 1");
   CHECK_THROWS_WITH(c->apply(points({-0.5}), batch_of(1)), "plugin \"probe\": level -0.5 is outside 0 to 1");
-  CHECK_THROWS_WITH(c->apply(points({std::numeric_limits<double>::quiet_NaN()}), batch_of(1)), "plugin \"probe\": level nan is outside 0 to 1");
+  CHECK_THROWS_WITH(c->apply(points({std::numeric_limits<double>::quiet_NaN()}), batch_of(1)),
+                    "plugin \"probe\": level nan is outside 0 to 1");
 }
 
 TEST_CASE("a plugin for float32 alone is not given float64") {
@@ -100,7 +104,8 @@ TEST_CASE("values that are not finite are refused with the plugin's name, in eve
   const auto c = probe_corruption();
   // A loop that calls both in turn: apply's sound outputs must not use up the checks of adjoint's.
   c->apply(points({0}), batch_of(1));
-  CHECK_THROWS_WITH(c->adjoint(points({0}), batch_of(1)), "plugin \"probe\": adjoint returned values that are not finite");
+  CHECK_THROWS_WITH(c->adjoint(points({0}), batch_of(1)),
+                    "plugin \"probe\": adjoint returned values that are not finite");
   c->apply(points({0}), batch_of(1));
   CHECK_NOTHROW(c->adjoint(points({0}), batch_of(1)));
   CHECK_THROWS_AS(c->adjoint(points({0}), batch_of(1)), PluginFailure);
@@ -121,7 +126,8 @@ TEST_CASE("a plugin that cannot be created says why, and which parameter is at f
     make_plugin_corruption(plugin, default_settings(plugin.schema), shape);
     FAIL("it was created");
   } catch (const PluginFailure& e) {
-    CHECK(std::string(e.what()) == "plugin \"no_create\": create failed: cannot be made with this strength (parameter \"strength\")");
+    CHECK(std::string(e.what()) ==
+          "plugin \"no_create\": create failed: cannot be made with this strength (parameter \"strength\")");
     CHECK(e.param == "strength");
   }
 }
@@ -138,7 +144,8 @@ TEST_CASE("a composition applies its operators in order, each with its window of
   const auto c = make_corruption(parts, shape);
   CHECK(c->level_max() == 1);
   CHECK(c->level_unit() == "");
-  const auto first = make_plugin_corruption(circle(), of_circle, shape), second = make_plugin_corruption(mask(), of_mask, shape);
+  const auto first = make_plugin_corruption(circle(), of_circle, shape),
+             second = make_plugin_corruption(mask(), of_mask, shape);
   const Points at = points({0, 0.2, 0.4, 0.7, 1});
   Points at_first = at, at_second = at;
   at_first.level = {0, 0.4 * 2, 0.8 * 2, 2, 2};
@@ -155,7 +162,8 @@ TEST_CASE("a composition applies its operators in order, each with its window of
 
 TEST_CASE("a composition keeps the laws: identity at 0, and the adjoint with other levels and keys in one batch") {
   const Settings of_circle = default_settings(circle().schema), of_mask = default_settings(mask().schema);
-  const CorruptionPart parts[] = {{&mask(), &of_mask, 0, 0.6}, {&circle(), &of_circle, 0.3, 1}, {&circle(), &of_circle, 0, 1}};
+  const CorruptionPart parts[] = {
+      {&mask(), &of_mask, 0, 0.6}, {&circle(), &of_circle, 0.3, 1}, {&circle(), &of_circle, 0, 1}};
   const auto c = make_corruption(parts, shape);
   const Points at = conformance::mixed_points(7, 1);
   const at::Tensor x = batch_of(7, at::kDouble), y = random_batch(7, shape, at::kDouble, 2);

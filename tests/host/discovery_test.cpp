@@ -20,12 +20,16 @@ class Environment {
  public:
   Environment(const char* name, const char* value) : name_(name) {
     if (const char* old = ::getenv(name)) old_ = old;
-    if (value) ::setenv(name, value, 1);
-    else ::unsetenv(name);
+    if (value)
+      ::setenv(name, value, 1);
+    else
+      ::unsetenv(name);
   }
   ~Environment() {
-    if (old_) ::setenv(name_, old_->c_str(), 1);
-    else ::unsetenv(name_);
+    if (old_)
+      ::setenv(name_, old_->c_str(), 1);
+    else
+      ::unsetenv(name_);
   }
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;
@@ -59,7 +63,8 @@ TEST_CASE("a folder gives its .sdp.so files, and nothing below it or with anothe
   CHECK_FALSE(registry.find(SDP_KIND_CORRUPTION, "none"));
 }
 
-TEST_CASE("of equal plugins the first wins, files in the order of their names, and the loser is reported with both paths") {
+TEST_CASE(
+    "of equal plugins the first wins, files in the order of their names, and the loser is reported with both paths") {
   const TemporaryFolder folder;
   place("sound", folder / "b.sdp.so");
   place("sound", folder / "a.sdp.so");
@@ -67,9 +72,10 @@ TEST_CASE("of equal plugins the first wins, files in the order of their names, a
   CHECK(registry.find(SDP_KIND_CORRUPTION, "fade")->file == folder / "a.sdp.so");
   const std::string loser = (folder / "b.sdp.so").string(), winner = (folder / "a.sdp.so").string();
   CHECK(registry.warnings() ==
-        std::vector<std::string>{
-            "plugin " + loser + ": its corruption \"fade\" is passed over, " + winner + " has one of that name and comes first",
-            "plugin " + loser + ": its corruption \"other_fade\" is passed over, " + winner + " has one of that name and comes first"});
+        std::vector<std::string>{"plugin " + loser + ": its corruption \"fade\" is passed over, " + winner +
+                                     " has one of that name and comes first",
+                                 "plugin " + loser + ": its corruption \"other_fade\" is passed over, " + winner +
+                                     " has one of that name and comes first"});
 }
 
 TEST_CASE("named files come before folders, and folders in their order") {
@@ -77,7 +83,9 @@ TEST_CASE("named files come before folders, and folders in their order") {
   place("sound", folder / "one/x.sdp.so");
   place("sound", folder / "two/a.sdp.so");
   place("sound", folder / "three/z.sdp.so");
-  const auto winner = [&](const PluginSearch& search) { return Registry(search).find(SDP_KIND_CORRUPTION, "fade")->file; };
+  const auto winner = [&](const PluginSearch& search) {
+    return Registry(search).find(SDP_KIND_CORRUPTION, "fade")->file;
+  };
   CHECK(winner({{}, {folder / "one", folder / "two"}}) == folder / "one/x.sdp.so");
   CHECK(winner({{}, {folder / "two", folder / "one"}}) == folder / "two/a.sdp.so");
   CHECK(winner({{folder / "three/z.sdp.so"}, {folder / "one", folder / "two"}}) == folder / "three/z.sdp.so");
@@ -110,7 +118,8 @@ TEST_CASE("a folder that is not there is no matter, one that cannot be read is a
   write_file(folder / "file", "");
   const Registry registry({{}, {folder / "none", folder / "file"}});
   CHECK(registry.plugins().empty());
-  CHECK(registry.warnings() == std::vector<std::string>{"plugin folder " + (folder / "file").string() + ": Not a directory"});
+  CHECK(registry.warnings() ==
+        std::vector<std::string>{"plugin folder " + (folder / "file").string() + ": Not a directory"});
 }
 
 TEST_CASE("the environment's folders come first, in their order, and relative ones are ignored") {

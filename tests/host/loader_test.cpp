@@ -3,9 +3,9 @@
 #include <fstream>
 
 #include "core/abi/fingerprint.hpp"
+#include "core/base/error.hpp"
 #include "core/base/files.hpp"
 #include "core/host/library.hpp"
-#include "core/base/error.hpp"
 #include "tests/broken_plugins/broken.hpp"
 #include "tests/catch.h"
 #include "tests/temporary_folder.hpp"
@@ -94,7 +94,8 @@ TEST_CASE("what is not a whole shared library is refused") {
 TEST_CASE("a library without the entry symbol is not a plugin; one of another major version says so") {
   CHECK(refusal_of("no_entry") == "it exports no sdp_plugin_v1, so it is not an sdpipe plugin");
   CHECK(refusal_of("other_major") ==
-        "it is made for major version 2 of the plugin ABI, this sdpipe speaks 1; rebuild it against this sdpipe's plugin.h");
+        "it is made for major version 2 of the plugin ABI, this sdpipe speaks 1; rebuild it against this sdpipe's "
+        "plugin.h");
 }
 
 TEST_CASE("a plugin that needs a newer minor version is refused") {
@@ -108,12 +109,14 @@ TEST_CASE("an entry point that returns nothing is refused with its reason") {
 
 TEST_CASE("a symbol that nothing defines is named") {
   const std::string file = fs::canonical(broken_plugin("unresolved")).string();
-  CHECK(refusal_of("unresolved") == "the dynamic linker refuses it: undefined symbol: symbol_that_nobody_defines; `ldd -r " + file +
-                                     "` shows what it lacks");
+  CHECK(refusal_of("unresolved") ==
+        "the dynamic linker refuses it: undefined symbol: symbol_that_nobody_defines; `ldd -r " + file +
+            "` shows what it lacks");
 }
 
 TEST_CASE("a plugin built with another LibTorch is refused") {
-  CHECK(refusal_of("other_torch") == std::string("it was built with torch 1.0, another ABI, this sdpipe with ") + SDP_FINGERPRINT + "; rebuild it");
+  CHECK(refusal_of("other_torch") ==
+        std::string("it was built with torch 1.0, another ABI, this sdpipe with ") + SDP_FINGERPRINT + "; rebuild it");
 }
 
 TEST_CASE("a library or descriptor that is smaller than version 1.0's is refused") {
@@ -124,7 +127,8 @@ TEST_CASE("a library or descriptor that is smaller than version 1.0's is refused
 
 TEST_CASE("a descriptor must be complete") {
   CHECK(refusal_of("no_id") == "one of its descriptors lacks id, version or summary");
-  CHECK(refusal_of("incomplete_table") == "\"fade\" does not offer the complete function table of its kind, and that alone");
+  CHECK(refusal_of("incomplete_table") ==
+        "\"fade\" does not offer the complete function table of its kind, and that alone");
   CHECK(refusal_of("other_kind") == "\"fade\" does not offer the complete function table of its kind, and that alone");
   CHECK(refusal_of("no_float32") == "\"fade\" does not offer float32 on the CPU, which is obligatory");
 }
@@ -134,9 +138,11 @@ TEST_CASE("two plugins of one kind and name in one file are refused") {
 }
 
 TEST_CASE("an invalid schema is refused with what is wrong in it") {
-  CHECK(refusal_of("bad_key") == "the parameters of \"fade\" are invalid: parameter \"Depth\" must match [a-z][a-z0-9_]*");
+  CHECK(refusal_of("bad_key") ==
+        "the parameters of \"fade\" are invalid: parameter \"Depth\" must match [a-z][a-z0-9_]*");
   CHECK(refusal_of("reserved_key") ==
-        "the parameters of \"fade\" are invalid: parameter \"type\" has a reserved name: type, from and to belong to the pipeline file");
+        "the parameters of \"fade\" are invalid: parameter \"type\" has a reserved name: type, from and to belong to "
+        "the pipeline file");
   CHECK(refusal_of("duplicate_key") == "the parameters of \"fade\" are invalid: parameter \"depth\" is there twice");
   CHECK(refusal_of("default_out_of_range") ==
         "the parameters of \"fade\" are invalid: parameter \"depth\" has the default 1.5, which is not >= 0 and <= 1; "

@@ -83,10 +83,12 @@ TEST_CASE("forward sees the parameters, and its output is checked") {
   const ParamSet params({at::ones({1}) * 3});
   const Points at = points({0, 1});
   CHECK(model.forward({params, at}, batch_of(2)).equal(batch_of(2) * 3));
-  CHECK_THROWS_WITH(model.forward({params, at}, batch_of(3)), "plugin \"probe\": the input has shape [3, 1, 2, 2], expected [2, 1, 2, 2]");
+  CHECK_THROWS_WITH(model.forward({params, at}, batch_of(3)),
+                    "plugin \"probe\": the input has shape [3, 1, 2, 2], expected [2, 1, 2, 2]");
   set_finite_check(1);
   params.tensors()[0].fill_(std::numeric_limits<float>::infinity());
-  CHECK_THROWS_WITH(model.forward({params, at}, batch_of(2)), "plugin \"probe\": forward returned values that are not finite");
+  CHECK_THROWS_WITH(model.forward({params, at}, batch_of(2)),
+                    "plugin \"probe\": forward returned values that are not finite");
 }
 
 TEST_CASE("a model may use the run's corruption, where the call has one, and draws per sample") {
@@ -114,7 +116,8 @@ TEST_CASE("a model may use the run's corruption, where the call has one, and dra
   std::vector<float> noise(4);
   fill_uniform(Stream{5, Purpose::model, 12, 0, 9}, std::span<float>(noise));
   const at::Tensor expected = batch_of(2)[1].flatten() * 0.25;
-  for (int64_t i = 0; i < 4; ++i) CHECK(y[1].flatten()[i].item<float>() == Approx(expected[i].item<float>() + noise[static_cast<size_t>(i)]));
+  for (int64_t i = 0; i < 4; ++i)
+    CHECK(y[1].flatten()[i].item<float>() == Approx(expected[i].item<float>() + noise[static_cast<size_t>(i)]));
 }
 
 TEST_CASE("what forward kept lives until the saved forward ends, and is each forward's own") {
@@ -148,7 +151,8 @@ TEST_CASE("vjp is asked for what is wanted and nothing else, and is told which i
   acts().params = {{"a", {1}}, {"b", {1}}};
   std::vector<std::string> asked;
   acts().vjp = [&](sdp::Call&, const sdp_tensor*, sdp_tensor* gx, sdp_tensor* const* gparams, uint32_t flags) {
-    asked.push_back(std::string(gx ? "x" : "-") + (gparams[0] ? "a" : "-") + (gparams[1] ? "b" : "-") + (flags & SDP_VJP_LAST ? " last" : ""));
+    asked.push_back(std::string(gx ? "x" : "-") + (gparams[0] ? "a" : "-") + (gparams[1] ? "b" : "-") +
+                    (flags & SDP_VJP_LAST ? " last" : ""));
     if (gx) sdp::as_tensor(gx).zero_();
   };
   const Model model = probe_model();
@@ -163,9 +167,12 @@ TEST_CASE("vjp is asked for what is wanted and nothing else, and is told which i
 TEST_CASE("a forward that fails releases nothing and names itself") {
   reset_acts();
   acts().saves = true;
-  acts().forward = [](sdp::Call& call, const sdp_params&, const sdp_tensor*, sdp_tensor*) { call.fail("no memory for this"); };
+  acts().forward = [](sdp::Call& call, const sdp_params&, const sdp_tensor*, sdp_tensor*) {
+    call.fail("no memory for this");
+  };
   const ParamSet params({});
   const Points at = points({0});
-  CHECK_THROWS_WITH(probe_model().forward_saving({params, at}, batch_of(1)), "plugin \"probe\": forward failed: no memory for this");
+  CHECK_THROWS_WITH(probe_model().forward_saving({params, at}, batch_of(1)),
+                    "plugin \"probe\": forward failed: no memory for this");
   CHECK(acts().released == 0);
 }

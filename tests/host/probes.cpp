@@ -15,13 +15,17 @@ struct ProbeCorruption {
   double level_max() const { return acts().level_max; }
   template <class T>
   void apply(sdp::Call& call, const sdp::Point& at, sdp::Batch<const T> x, sdp::Batch<T> y) const {
-    if (acts().apply) acts().apply(call, at, x.raw(), y.raw_mutable());
-    else copy(x.raw(), y.raw_mutable());
+    if (acts().apply)
+      acts().apply(call, at, x.raw(), y.raw_mutable());
+    else
+      copy(x.raw(), y.raw_mutable());
   }
   template <class T>
   void adjoint(sdp::Call& call, const sdp::Point& at, sdp::Batch<const T> x, sdp::Batch<T> y) const {
-    if (acts().adjoint) acts().adjoint(call, at, x.raw(), y.raw_mutable());
-    else copy(x.raw(), y.raw_mutable());
+    if (acts().adjoint)
+      acts().adjoint(call, at, x.raw(), y.raw_mutable());
+    else
+      copy(x.raw(), y.raw_mutable());
   }
 };
 
@@ -39,13 +43,16 @@ struct NarrowSampler : ProbeSampler {};
 struct ProbeModel {
   std::vector<sdp::ModelParam> params() const { return acts().params; }
   void init(sdp::Call& call, const std::vector<sdp_tensor*>& params) const { acts().init(call, params); }
-  void* forward(sdp::Call& call, const sdp_params& params, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y, uint32_t) const {
-    if (acts().forward) acts().forward(call, params, x, y);
-    else copy(x, y);
+  void* forward(sdp::Call& call, const sdp_params& params, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y,
+                uint32_t) const {
+    if (acts().forward)
+      acts().forward(call, params, x, y);
+    else
+      copy(x, y);
     return acts().saves ? &acts() : nullptr;
   }
-  void vjp(sdp::Call& call, const sdp_params&, const sdp::Point&, const sdp_tensor*, void*, const sdp_tensor* gy, sdp_tensor* gx,
-           sdp_tensor* const* gparams, uint32_t flags) const {
+  void vjp(sdp::Call& call, const sdp_params&, const sdp::Point&, const sdp_tensor*, void*, const sdp_tensor* gy,
+           sdp_tensor* gx, sdp_tensor* const* gparams, uint32_t flags) const {
     acts().vjp(call, gy, gx, gparams, flags);
   }
   void release(void*) const noexcept { ++acts().released; }
@@ -63,7 +70,8 @@ std::vector<Plugin> make_probes() {
                                                     sdp::model<ProbeModel>("probe", "1.0.0", "A test's"),
                                                     sdp::sampler<ProbeSampler>("probe", "1.0.0", "A test's"), narrow);
   std::vector<Plugin> plugins;
-  for (uint32_t i = 0; i < library->n_items; ++i) plugins.push_back({library->items[i], "tests/host/probes.cpp", "", {}});
+  for (uint32_t i = 0; i < library->n_items; ++i)
+    plugins.push_back({library->items[i], "tests/host/probes.cpp", "", {}});
   return plugins;
 }
 

@@ -15,7 +15,8 @@ using SelectAct = std::function<void(sdp::Call&, const sdp::Calibration&, uint32
 using StepAct = std::function<void(sdp::Call&, const sdp::Path&, uint32_t k, sdp_tensor* x)>;
 using ForwardAct = std::function<void(sdp::Call&, const sdp_params&, const sdp_tensor* x, sdp_tensor* y)>;
 using FillAct = std::function<void(sdp::Call&, const std::vector<sdp_tensor*>&)>;
-using VjpAct = std::function<void(sdp::Call&, const sdp_tensor* gy, sdp_tensor* gx, sdp_tensor* const* gparams, uint32_t flags)>;
+using VjpAct =
+    std::function<void(sdp::Call&, const sdp_tensor* gy, sdp_tensor* gx, sdp_tensor* const* gparams, uint32_t flags)>;
 
 // What the probes do; set anew by every test.
 struct Acts {

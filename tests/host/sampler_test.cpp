@@ -42,7 +42,9 @@ RandomScope random_scope() {
   return random;
 }
 
-at::Tensor start(at::ScalarType dtype = at::kFloat) { return at::arange(6, at::TensorOptions(dtype)).view({2, 1, 1, 3}); }
+at::Tensor start(at::ScalarType dtype = at::kFloat) {
+  return at::arange(6, at::TensorOptions(dtype)).view({2, 1, 1, 3});
+}
 
 // x after one step that does `act`.
 at::Tensor step(StepAct act, const ToyPath& path = {}, const std::atomic<bool>* cancel = nullptr) {
@@ -114,19 +116,25 @@ TEST_CASE("a sampler that goes on after an error of the network is told on") {
     } catch (const sdp::PassedOn&) {
     }
   };
-  CHECK_THROWS_WITH(step(swallow, path), "plugin \"probe\": step went on as if nothing were wrong after this error: the network failed");
+  CHECK_THROWS_WITH(step(swallow, path),
+                    "plugin \"probe\": step went on as if nothing were wrong after this error: the network failed");
   path.error = std::make_exception_ptr(Cancelled());
   CHECK_THROWS_AS(step(swallow, path), Cancelled);
 }
 
 TEST_CASE("a sampler that is told to stop ends in Cancelled") {
   const std::atomic<bool> cancel{true};
-  CHECK_THROWS_AS(step([](sdp::Call& call, const sdp::Path&, uint32_t, sdp_tensor*) { call.stop_if_cancelled(); }, {}, &cancel), Cancelled);
+  CHECK_THROWS_AS(
+      step([](sdp::Call& call, const sdp::Path&, uint32_t, sdp_tensor*) { call.stop_if_cancelled(); }, {}, &cancel),
+      Cancelled);
 }
 
 TEST_CASE("memory that does not fit a result is refused") {
-  CHECK_THROWS_WITH(step([](sdp::Call& call, const sdp::Path& path, uint32_t, sdp_tensor* x) { path.denoise(1, x, call.scratch({2, 3}, x)); }),
-                    "plugin \"probe\": step failed: the output has shape [2, 3], expected [2, 1, 1, 3] and the dtype of the input");
+  CHECK_THROWS_WITH(
+      step([](sdp::Call& call, const sdp::Path& path, uint32_t, sdp_tensor* x) {
+        path.denoise(1, x, call.scratch({2, 3}, x));
+      }),
+      "plugin \"probe\": step failed: the output has shape [2, 3], expected [2, 1, 1, 3] and the dtype of the input");
 }
 
 TEST_CASE("values that are not finite are refused with the sampler's name") {

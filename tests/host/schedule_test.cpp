@@ -32,7 +32,8 @@ Chosen choose(const Values& level, const Values& sigma) {
   return chosen;
 }
 
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN(), infinite = std::numeric_limits<double>::infinity();
+constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN(),
+                 infinite = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
@@ -47,7 +48,8 @@ TEST_CASE("levels and noise that fall, are not finite or were not written are re
                     "plugin \"probe\": level must be finite, not negative and never fall, but is 0.4 at t = 1");
   CHECK_THROWS_WITH(choose({0, not_a_number, 1}, {0, 0, 0}),
                     "plugin \"probe\": level must be finite, not negative and never fall, but is nan at t = 0.5");
-  CHECK_THROWS_WITH(choose({0, 1}, {0, 0, 0}), "plugin \"probe\": level must be finite, not negative and never fall, but is nan at t = 1");
+  CHECK_THROWS_WITH(choose({0, 1}, {0, 0, 0}),
+                    "plugin \"probe\": level must be finite, not negative and never fall, but is nan at t = 1");
   CHECK_THROWS_WITH(choose({0, 0.5, 1}, {-0.1, 0, 0}),
                     "plugin \"probe\": sigma must be finite, not negative and never fall, but is -0.1 at t = 0");
   CHECK_THROWS_WITH(choose({0, 0.5, 1}, {0, 0, infinite}),
@@ -55,8 +57,10 @@ TEST_CASE("levels and noise that fall, are not finite or were not written are re
 }
 
 TEST_CASE("levels must go from 0 to the corruption's largest") {
-  CHECK_THROWS_WITH(choose({0.1, 0.5, 1}, {0, 0, 0}), "plugin \"probe\": level must go from 0 to 1, but goes from 0.1 to 1");
-  CHECK_THROWS_WITH(choose({0, 0.5, 0.9}, {0, 0, 0}), "plugin \"probe\": level must go from 0 to 1, but goes from 0 to 0.9");
+  CHECK_THROWS_WITH(choose({0.1, 0.5, 1}, {0, 0, 0}),
+                    "plugin \"probe\": level must go from 0 to 1, but goes from 0.1 to 1");
+  CHECK_THROWS_WITH(choose({0, 0.5, 0.9}, {0, 0, 0}),
+                    "plugin \"probe\": level must go from 0 to 1, but goes from 0 to 0.9");
 }
 
 TEST_CASE("a schedule sees the clean data and the corruption") {
@@ -88,7 +92,8 @@ TEST_CASE("calibration data that is not there, or memory that does not fit, is r
   CHECK_THROWS_WITH(select([](sdp::Call& call, const sdp::Calibration& seen, uint32_t, double*, double*) {
                       seen.corrupt(0, 0.5, call.scratch({64, 1, 2, 3}, seen.batch(0)));
                     }),
-                    "plugin \"probe\": select failed: the output has shape [64, 1, 2, 3], expected [64, 1, 2, 2] and the dtype of the input");
+                    "plugin \"probe\": select failed: the output has shape [64, 1, 2, 3], expected [64, 1, 2, 2] and "
+                    "the dtype of the input");
   CHECK_THROWS_WITH(select([](sdp::Call& call, const sdp::Calibration& seen, uint32_t, double*, double*) {
                       call.normal(0, call.scratch(seen.batch(0)));
                     }),
@@ -97,7 +102,9 @@ TEST_CASE("calibration data that is not there, or memory that does not fit, is r
 
 TEST_CASE("a schedule that is told to stop ends in Cancelled") {
   reset_acts();
-  acts().select = [](sdp::Call& call, const sdp::Calibration&, uint32_t, double*, double*) { call.stop_if_cancelled(); };
+  acts().select = [](sdp::Call& call, const sdp::Calibration&, uint32_t, double*, double*) {
+    call.stop_if_cancelled();
+  };
   const std::atomic<bool> cancel{true};
   Values level, sigma;
   CHECK_THROWS_AS(Schedule(probe(SDP_KIND_SCHEDULE), {}).select(data, 2, &level, &sigma, &cancel), Cancelled);

@@ -62,7 +62,9 @@ TEST_CASE("inside apply and adjoint a number depends on key, draw and element al
 }
 
 TEST_CASE("uniform numbers come from the same stream") {
-  const at::Tensor y = apply([](sdp::Call& call, const sdp::Point&, const sdp_tensor*, sdp_tensor* out) { call.uniform(2, out); }, 2, at::kDouble);
+  const at::Tensor y =
+      apply([](sdp::Call& call, const sdp::Point&, const sdp_tensor*, sdp_tensor* out) { call.uniform(2, out); }, 2,
+            at::kDouble);
   std::vector<double> expected(10);
   fill_uniform(Stream{101, Purpose::corruption, 0, 0, 2}, std::span<double>(expected));
   CHECK(std::memcmp(y[1].const_data_ptr(), expected.data(), 80) == 0);
@@ -112,10 +114,12 @@ TEST_CASE("misuse of random is refused in words that name the plugin") {
     };
   };
   CHECK_NOTHROW(apply(with(SDP_NORMAL, 4095, 3)));
-  CHECK_THROWS_WITH(apply(with(SDP_NORMAL, 4096, 3)), "plugin \"probe\": apply failed: host->random: draw must be below 4096");
+  CHECK_THROWS_WITH(apply(with(SDP_NORMAL, 4096, 3)),
+                    "plugin \"probe\": apply failed: host->random: draw must be below 4096");
   CHECK_THROWS_WITH(apply(with(2, 0, 3)), "plugin \"probe\": apply failed: host->random: unknown distribution");
-  CHECK_THROWS_WITH(apply(with(SDP_NORMAL, 0, 4)),
-                    "plugin \"probe\": apply failed: host->random: axis 0 of out must be the batch of this call, 3 samples, not 4");
+  CHECK_THROWS_WITH(
+      apply(with(SDP_NORMAL, 0, 4)),
+      "plugin \"probe\": apply failed: host->random: axis 0 of out must be the batch of this call, 3 samples, not 4");
 }
 
 TEST_CASE("scratch memory is aligned, contiguous, of the wanted shape, and no two pieces overlap") {
@@ -144,12 +148,14 @@ TEST_CASE("lincomb is a weighted sum in one pass, also into one of its inputs") 
           call.lincomb(y, {2}, {in});
           call.lincomb(y, {0.5, -3, 1}, {in, y, in});
         }).equal(0.5 * x - 6 * x + x));
-  CHECK(apply([](sdp::Call& call, const sdp::Point&, const sdp_tensor*, sdp_tensor* y) { call.lincomb(y, {}, {}); })
-            .equal(at::zeros_like(x)));
+  CHECK(apply([](sdp::Call& call, const sdp::Point&, const sdp_tensor*, sdp_tensor* y) {
+          call.lincomb(y, {}, {});
+        }).equal(at::zeros_like(x)));
 }
 
 TEST_CASE("lincomb is exact on tensors that are split between threads") {
-  const at::Tensor x = at::arange(1 << 18, at::TensorOptions(at::kDouble)), y = at::ones(1 << 18, at::TensorOptions(at::kDouble));
+  const at::Tensor x = at::arange(1 << 18, at::TensorOptions(at::kDouble)),
+                   y = at::ones(1 << 18, at::TensorOptions(at::kDouble));
   at::Tensor out = at::empty_like(x);
   const double coef[] = {0.25, -2};
   const at::Tensor inputs[] = {x, y};
@@ -158,10 +164,11 @@ TEST_CASE("lincomb is exact on tensors that are split between threads") {
 }
 
 TEST_CASE("lincomb refuses tensors that do not fit") {
-  CHECK_THROWS_WITH(apply([](sdp::Call& call, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y) {
-                      call.lincomb(y, {1}, {call.scratch({3, 9}, x)});
-                    }),
-                    "plugin \"probe\": apply failed: host->lincomb: all tensors must be contiguous, of one shape and dtype");
+  CHECK_THROWS_WITH(
+      apply([](sdp::Call& call, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y) {
+        call.lincomb(y, {1}, {call.scratch({3, 9}, x)});
+      }),
+      "plugin \"probe\": apply failed: host->lincomb: all tensors must be contiguous, of one shape and dtype");
   at::Tensor out = at::empty({2, 3});
   const double coef[] = {1};
   const at::Tensor turned[] = {at::ones({3, 2}).t()};
@@ -170,7 +177,9 @@ TEST_CASE("lincomb refuses tensors that do not fit") {
 
 TEST_CASE("what a call does not offer is refused with the service's name, and a plugin may do without") {
   const auto asking = [](std::function<sdp_status(sdp_ctx*, const sdp::Point&, const sdp_tensor*, sdp_tensor*)> ask) {
-    return [=](sdp::Call& call, const sdp::Point& at, const sdp_tensor* x, sdp_tensor* y) { sdp::check(ask(call.raw(), at, x, y)); };
+    return [=](sdp::Call& call, const sdp::Point& at, const sdp_tensor* x, sdp_tensor* y) {
+      sdp::check(ask(call.raw(), at, x, y));
+    };
   };
   const sdp_host& host = host_services();
   CHECK_THROWS_WITH(apply(asking([&](sdp_ctx* ctx, const sdp::Point& at, const sdp_tensor* x, sdp_tensor* y) {
@@ -213,8 +222,10 @@ TEST_CASE("a plugin's reason and the parameter that it names reach the person wh
                     "plugin \"probe\": apply failed: status 5 without a reason");
   CHECK_THROWS_WITH(apply(failing([](sdp::Call&) { throw std::runtime_error("an ordinary exception"); })),
                     "plugin \"probe\": apply failed: an ordinary exception");
-  CHECK_THROWS_WITH(apply(failing([](sdp::Call&) { throw std::bad_alloc(); })), "plugin \"probe\": apply failed: out of memory");
-  CHECK_THROWS_WITH(apply(failing([](sdp::Call&) { throw 7; })), "plugin \"probe\": apply failed: an unknown exception was thrown");
+  CHECK_THROWS_WITH(apply(failing([](sdp::Call&) { throw std::bad_alloc(); })),
+                    "plugin \"probe\": apply failed: out of memory");
+  CHECK_THROWS_WITH(apply(failing([](sdp::Call&) { throw 7; })),
+                    "plugin \"probe\": apply failed: an unknown exception was thrown");
 }
 
 TEST_CASE("an error of the host that a plugin keeps to itself surfaces all the same") {
@@ -275,7 +286,8 @@ TEST_CASE("a plugin that stops because it was told to ends in Cancelled; one tha
   CHECK_THROWS_AS(context.require(SDP_E_CANCELLED, "step"), Cancelled);
   cancel = false;
   CHECK(host_services().cancelled(&context) == 0);
-  CHECK_THROWS_WITH(context.require(SDP_E_CANCELLED, "step"), "plugin \"probe\": step failed: status 4 without a reason");
+  CHECK_THROWS_WITH(context.require(SDP_E_CANCELLED, "step"),
+                    "plugin \"probe\": step failed: status 4 without a reason");
 }
 
 TEST_CASE("kept tensors begin as zeros, keep their contents and their shape") {

@@ -16,7 +16,9 @@ TEST_CASE("a plugin's exported symbols are read without loading it") {
 
 TEST_CASE("what is no 64-bit ELF file has no symbols to tell") {
   CHECK_FALSE(exported_symbols(""));
-  CHECK_FALSE(exported_symbols("\x7f" "ELF"));
+  CHECK_FALSE(
+      exported_symbols("\x7f"
+                       "ELF"));
   CHECK_FALSE(exported_symbols(std::string(200, 'x')));
   std::string content = read_file(broken_plugin("sound"));
   content[4] = 1;  // EI_CLASS: 32 bit

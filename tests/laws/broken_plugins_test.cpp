@@ -53,8 +53,9 @@ std::string detail(const std::string& file, const std::string& id, const std::st
 }  // namespace
 
 TEST_CASE("a corruption that is wrong in one way breaks the law of that way") {
-  const std::string linearity = "corruption.linearity", adjoint = "corruption.adjoint", identity = "corruption.identity_at_zero",
-                    single = "corruption.batch_equals_single", repeatable = "corruption.repeatable";
+  const std::string linearity = "corruption.linearity", adjoint = "corruption.adjoint",
+                    identity = "corruption.identity_at_zero", single = "corruption.batch_equals_single",
+                    repeatable = "corruption.repeatable";
   require_broken("broken_corruptions", {{"sound", {}},
                                         {"wrong_adjoint", {adjoint}},
                                         {"not_linear", {linearity, adjoint}},  // what is not linear has no adjoint
@@ -103,17 +104,21 @@ TEST_CASE("a law that fails says what it saw") {
         "plugin \"throws\": apply failed: never works (parameter \"strength\")");
   CHECK(detail("broken_corruptions", "no_create", "corruption.create") ==
         "plugin \"no_create\": create failed: cannot be made with this strength (parameter \"strength\")");
-  CHECK(detail("broken_corruptions", "not_identity_at_zero", "corruption.identity_at_zero.float64") == "0.5, at most 1e-12");
+  CHECK(detail("broken_corruptions", "not_identity_at_zero", "corruption.identity_at_zero.float64") ==
+        "0.5, at most 1e-12");
   CHECK(detail("broken_corruptions", "writes_input", "corruption.repeatable.float32") == "apply wrote into its input");
-  CHECK(detail("broken_corruptions", "not_repeatable", "corruption.repeatable.float32") == "apply gave different values for equal inputs");
+  CHECK(detail("broken_corruptions", "not_repeatable", "corruption.repeatable.float32") ==
+        "apply gave different values for equal inputs");
   CHECK(detail("broken_schedules", "falls", "schedule.monotone_with_right_ends") ==
         "plugin \"falls\": level must be finite, not negative and never fall, but is 0.1 at t = 0.5");
   CHECK(detail("broken_schedules", "fills_nothing", "schedule.fills_something") ==
         "it sets neither SDP_CAP_FILLS_LEVEL nor SDP_CAP_FILLS_SIGMA");
-  CHECK(detail("broken_models", "equal_names", "model.distinct_parameter_names") == "two parameters are named \"gain\"");
+  CHECK(detail("broken_models", "equal_names", "model.distinct_parameter_names") ==
+        "two parameters are named \"gain\"");
   CHECK(detail("broken_models", "one_saved_for_all", "model.vjp_after_another_forward") ==
         "the gradient of A changes when B runs between A's forward and its vjp");
   CHECK(detail("broken_models", "works_once", "model.vjp_twice") == "a second vjp of one forward differs");
   CHECK(detail("broken_samplers", "swallows_errors", "sampler.passes_on_errors") ==
-        "plugin \"swallows_errors\": step went on as if nothing were wrong after this error: the network fails on purpose");
+        "plugin \"swallows_errors\": step went on as if nothing were wrong after this error: the network fails on "
+        "purpose");
 }

@@ -93,9 +93,11 @@ std::vector<LawResult> check_corruption(const Plugin& plugin, const Settings& se
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
     const bool is_double = dtype == at::kDouble;
     if (is_double && !(plugin.descriptor->dtypes & SDP_DTYPE_F64)) continue;
-    const Subject s{*corruption, mixed_points(batch, corruption->level_max()), shape, dtype,
-                    is_double ? ".float64" : ".float32", is_double ? float64_bound : float32_bound};
-    for (const auto law : {linearity, adjoint, identity_at_zero, batch_equals_single, repeatable}) results.push_back(law(s));
+    const Subject s{
+        *corruption, mixed_points(batch, corruption->level_max()), shape,
+        dtype,       is_double ? ".float64" : ".float32",          is_double ? float64_bound : float32_bound};
+    for (const auto law : {linearity, adjoint, identity_at_zero, batch_equals_single, repeatable})
+      results.push_back(law(s));
   }
   return results;
 }

@@ -14,10 +14,14 @@ using namespace conformance;
 std::vector<LawResult> check_laws(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
   try {
     switch (plugin.kind()) {
-      case SDP_KIND_CORRUPTION: return check_corruption(plugin, settings, shape);
-      case SDP_KIND_SCHEDULE: return check_schedule(plugin, settings, shape);
-      case SDP_KIND_MODEL: return check_model(plugin, settings, shape);
-      default: return check_sampler(plugin, settings, shape);
+      case SDP_KIND_CORRUPTION:
+        return check_corruption(plugin, settings, shape);
+      case SDP_KIND_SCHEDULE:
+        return check_schedule(plugin, settings, shape);
+      case SDP_KIND_MODEL:
+        return check_model(plugin, settings, shape);
+      default:
+        return check_sampler(plugin, settings, shape);
     }
   } catch (const std::exception& e) {
     return {{fmt::format("{}.create", kind_name(plugin.kind())), false, e.what()}};
@@ -53,7 +57,9 @@ Points mixed_points(size_t batch, double level_max) {
 
 Points row(const Points& at, size_t b) { return {{at.t[b]}, {at.level[b]}, {at.sigma[b]}, {at.key[b]}}; }
 
-double dot(const at::Tensor& a, const at::Tensor& b) { return (a.to(at::kDouble) * b.to(at::kDouble)).sum().item<double>(); }
+double dot(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) * b.to(at::kDouble)).sum().item<double>();
+}
 double norm(const at::Tensor& a) { return std::sqrt(dot(a, a)); }
 
 double relative_difference(const at::Tensor& a, const at::Tensor& b) {
@@ -102,7 +108,8 @@ at::Tensor NoiseCalibration::corrupt(uint32_t k, double level) const {
   const at::Tensor x = batch(k);
   const size_t n = static_cast<size_t>(x.size(0));
   return corruption_.apply({std::vector<double>(n, level), std::vector<double>(n, level), std::vector<double>(n, 0.0),
-                            std::vector<uint64_t>(n, 0)}, x);
+                            std::vector<uint64_t>(n, 0)},
+                           x);
 }
 
 }  // namespace conformance

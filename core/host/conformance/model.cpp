@@ -32,12 +32,17 @@ std::vector<at::Tensor> storage(const Model& model, at::ScalarType dtype) {
 // A model with parameters away from special points (zero-initialised outputs would hide errors behind them).
 struct Subject {
   Subject(const Plugin& plugin, const Settings& settings, const SampleShape& shape_in)
-      : model(plugin, settings, shape_in), dtype(model.offers(at::kDouble) ? at::kDouble : at::kFloat), shape(shape_in),
-        params(storage(model, dtype)), at(mixed_points(batch, 1)) {
+      : model(plugin, settings, shape_in),
+        dtype(model.offers(at::kDouble) ? at::kDouble : at::kFloat),
+        shape(shape_in),
+        params(storage(model, dtype)),
+        at(mixed_points(batch, 1)) {
     for (double& level : at.level) level = std::max(level, 0.02);
     for (double& t : at.t) t = std::max(t, 0.02);
-    if (model.is_fitted()) model.fit(params, NoiseCalibration(shape, dtype), corruption);
-    else shake();
+    if (model.is_fitted())
+      model.fit(params, NoiseCalibration(shape, dtype), corruption);
+    else
+      shake();
     params.changed();
   }
   void shake() {
@@ -85,8 +90,10 @@ LawResult input_gradient(const Subject& s) {
     const at::Tensor x = s.noise(1), gy = s.noise(2), v = s.noise(3);
     auto [y, saved] = s.model.forward_saving(s.call(), x);
     const at::Tensor gx = s.model.vjp(s.call(), x, saved, gy, nullptr, true);
-    const at::Tensor difference = (s.model.forward(s.call(), x + h * v) - s.model.forward(s.call(), x - h * v)) / (2 * h);
-    return std::abs(dot(gy, difference) - dot(gx, v)) / std::max(norm(gx) * norm(v) / std::sqrt(static_cast<double>(v.numel())), 1e-12);
+    const at::Tensor difference =
+        (s.model.forward(s.call(), x + h * v) - s.model.forward(s.call(), x - h * v)) / (2 * h);
+    return std::abs(dot(gy, difference) - dot(gx, v)) /
+           std::max(norm(gx) * norm(v) / std::sqrt(static_cast<double>(v.numel())), 1e-12);
   });
 }
 
@@ -112,7 +119,9 @@ LawResult parameter_gradients(Subject& s) {
       const double up = moved(h), down = moved(-2 * h);
       moved(h);
       const double expected = (up - down) / (2 * h), found = dot(gradients.tensors()[i], v);
-      if (std::abs(found - expected) <= s.accuracy().parameter_bound * std::max({std::abs(expected), norm(gradients.tensors()[i]), 1e-3})) continue;
+      if (std::abs(found - expected) <=
+          s.accuracy().parameter_bound * std::max({std::abs(expected), norm(gradients.tensors()[i]), 1e-3}))
+        continue;
       return fmt::format("parameter \"{}\": vjp gives {:.8g} along a random direction, central differences {:.8g}",
                          s.model.params()[i].name, found, expected);
     }
@@ -140,7 +149,9 @@ LawResult repeated_vjp(const Subject& s) {
     const at::Tensor x = s.noise(1), gy = s.noise(2);
     auto [y, saved] = s.model.forward_saving(s.call(), x);
     const at::Tensor first = s.model.vjp(s.call(), x, saved, gy, nullptr, true, false);
-    return s.model.vjp(s.call(), x, saved, gy, nullptr, true, true).equal(first) ? "" : "a second vjp of one forward differs";
+    return s.model.vjp(s.call(), x, saved, gy, nullptr, true, true).equal(first)
+               ? ""
+               : "a second vjp of one forward differs";
   });
 }
 
@@ -170,7 +181,7 @@ LawResult repeatable(const Subject& s) {
 
 std::vector<LawResult> check_model(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
   Subject s(plugin, settings, shape);
-  return {distinct_names(s), input_gradient(s),     parameter_gradients(s), interleaved(s),
+  return {distinct_names(s), input_gradient(s),      parameter_gradients(s), interleaved(s),
           repeated_vjp(s),   batch_equals_single(s), repeatable(s)};
 }
 

@@ -56,27 +56,32 @@ std::vector<LawResult> check_sampler(const Plugin& plugin, const Settings& setti
   const at::ScalarType dtype = is_double ? at::kDouble : at::kFloat;
   const at::Tensor x0 = random_batch(batch, shape, dtype, 1), x_1 = random_batch(batch, shape, dtype, 2);
   return {
-      // At t = 0 there is neither corruption nor noise, so with a network that knows the image the mean of the last step
+      // At t = 0 there is neither corruption nor noise, so with a network that knows the image the mean of the last
+      // step
       // is that image. The noise drawn is set to 0: Soft Diffusion's momentum adds some to the last step too, and is
       // therefore never stepped to t = 0 (a run ends with a denoising instead).
-      bounded("sampler.reaches_a_known_image", is_double ? 1e-10 : 1e-5, [&] {
-        Noise none = [](uint32_t, uint32_t, at::Tensor& out) { return out.zero_(), true; };
-        return relative_difference(run(sampler, KnownPath(x0, 6), x_1, &none), x0);
-      }),
-      stated("sampler.repeatable", [&]() -> std::string {
-        const KnownPath path(x0, 5);
-        return run(sampler, path, x_1).equal(run(sampler, path, x_1)) ? "" : "equal seeds gave different results";
-      }),
-      stated("sampler.passes_on_errors", [&]() -> std::string {
-        KnownPath path(x0, 4);
-        path.fail_below(0.6);
-        try {
-          run(sampler, path, x_1);
-        } catch (const RunError&) {
-          return "";
-        }
-        return "no error of the network reached the host";
-      }),
+      bounded("sampler.reaches_a_known_image", is_double ? 1e-10 : 1e-5,
+              [&] {
+                Noise none = [](uint32_t, uint32_t, at::Tensor& out) { return out.zero_(), true; };
+                return relative_difference(run(sampler, KnownPath(x0, 6), x_1, &none), x0);
+              }),
+      stated("sampler.repeatable",
+             [&]() -> std::string {
+               const KnownPath path(x0, 5);
+               return run(sampler, path, x_1).equal(run(sampler, path, x_1)) ? ""
+                                                                             : "equal seeds gave different results";
+             }),
+      stated("sampler.passes_on_errors",
+             [&]() -> std::string {
+               KnownPath path(x0, 4);
+               path.fail_below(0.6);
+               try {
+                 run(sampler, path, x_1);
+               } catch (const RunError&) {
+                 return "";
+               }
+               return "no error of the network reached the host";
+             }),
   };
 }
 

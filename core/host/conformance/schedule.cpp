@@ -14,14 +14,16 @@ std::vector<LawResult> check_schedule(const Plugin& plugin, const Settings& sett
     return path;
   };
   const bool fills = plugin.has(SDP_CAP_FILLS_LEVEL) || plugin.has(SDP_CAP_FILLS_SIGMA);
-  if (!fills) return {{"schedule.fills_something", false, "it sets neither SDP_CAP_FILLS_LEVEL nor SDP_CAP_FILLS_SIGMA"}};
+  if (!fills)
+    return {{"schedule.fills_something", false, "it sets neither SDP_CAP_FILLS_LEVEL nor SDP_CAP_FILLS_SIGMA"}};
   return {
       stated("schedule.fills_something", [] { return std::string(); }),
       stated("schedule.monotone_with_right_ends", [&]() -> std::string { return select(1025), ""; }),
       stated("schedule.any_length", [&]() -> std::string { return select(2), select(33), ""; }),
-      stated("schedule.repeatable", [&]() -> std::string {
-        return select(257) == select(257) ? "" : "two calls on equal data gave different paths";
-      }),
+      stated("schedule.repeatable",
+             [&]() -> std::string {
+               return select(257) == select(257) ? "" : "two calls on equal data gave different paths";
+             }),
   };
 }
 

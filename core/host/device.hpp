@@ -1,0 +1,24 @@
+// The host's services on a CUDA GPU; exists in builds with SDPIPE_CUDA. Work is queued on the current stream of the
+// tensors' device. A kernel that does not start throws PluginError.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <span>
+
+#include "core/base/random.hpp"
+
+namespace sdpipe {
+
+// The cudaStream_t that LibTorch uses now on this thread for `device`; null for the CPU.
+void* current_stream(at::Device device);
+
+// As lincomb in services.hpp, for tensors of T that it has checked; all on one GPU.
+template <class T>
+void lincomb_on_gpu(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x);
+
+// As RandomScope::fill: row b of `out`, contiguous and of T, from rows[b]; distribution is SDP_UNIFORM or SDP_NORMAL.
+template <class T>
+void fill_on_gpu(int32_t distribution, std::span<const Stream> rows, at::Tensor& out);
+
+}  // namespace sdpipe
