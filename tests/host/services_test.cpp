@@ -168,7 +168,7 @@ TEST_CASE("lincomb refuses tensors that do not fit") {
       apply([](sdp::Call& call, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y) {
         call.lincomb(y, {1}, {call.scratch({3, 9}, x)});
       }),
-      "plugin \"probe\": apply failed: host->lincomb: all tensors must be contiguous, of one shape and dtype");
+      "plugin \"probe\": apply failed: host->lincomb: all tensors must be contiguous, of one shape, dtype and device");
   at::Tensor out = at::empty({2, 3});
   const double coef[] = {1};
   const at::Tensor turned[] = {at::ones({3, 2}).t()};
