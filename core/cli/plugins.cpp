@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "core/base/json.hpp"
 #include "core/base/text.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/config/example.hpp"
@@ -11,7 +11,6 @@
 namespace sdpipe {
 namespace {
 
-using Json = nlohmann::ordered_json;
 
 std::vector<const Plugin*> sorted(const Registry& registry) {
   std::vector<const Plugin*> plugins;

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <nlohmann/json.hpp>
 
+#include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/cli/signals.hpp"
@@ -16,7 +16,6 @@ namespace sdpipe {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 constexpr int64_t compared_images = 32;  // under every sampler, in the report
 constexpr int64_t followed_images = 6;   // along the path, in the report

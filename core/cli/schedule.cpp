@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 
 #include "core/base/files.hpp"
+#include "core/base/json.hpp"
 #include "core/cli/signals.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/diffusion/assembly.hpp"
@@ -53,9 +53,9 @@ int schedule(Session& session, const ScheduleArguments& arguments) {
     print_table(nodes, corruption->level_unit());
     return 0;
   }
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  Json list = Json::array();
   for (const Node& n : nodes) list.push_back({{"t", n.t}, {"level", n.level}, {"sigma", n.sigma}});
-  fmt::print("{}\n", nlohmann::ordered_json{{"level_unit", corruption->level_unit()}, {"nodes", list}}.dump(1));
+  fmt::print("{}\n", Json{{"level_unit", corruption->level_unit()}, {"nodes", list}}.dump(1));
   return 0;
 }
 

@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 
 #include <fstream>
-#include <nlohmann/json.hpp>
 
+#include "core/base/json.hpp"
 #include "core/report/html.hpp"
 #include "core/report/numbers.hpp"
 
 namespace sdpipe {
 namespace {
 
-using Json = nlohmann::ordered_json;
 
 std::vector<Json> read_lines(const std::filesystem::path& file) {
   std::vector<Json> lines;

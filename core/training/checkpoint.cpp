@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
 #include "core/base/hash.hpp"
+#include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "core/training/safetensors.hpp"
 
@@ -17,7 +17,6 @@ namespace sdpipe {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 constexpr const char* manifest_name = "MANIFEST.json";
 constexpr const char* latest_name = "latest";
 
@@ -103,7 +102,7 @@ StoredCheckpoint read_checkpoint(const fs::path& folder) {
     }
     // What the files do not contradict, such as the hash of one tensor, may be damaged too.
     if (text != text_of(entries)) damaged(manifest_file, "it does not fit the files");
-  } catch (const nlohmann::json::exception& e) {
+  } catch (const JsonError& e) {
     damaged(manifest_file, fmt::format("it is not the JSON that was written: {}", e.what()));
   } catch (const std::system_error& e) {
     throw CheckpointError(fmt::format("checkpoint {} cannot be read: {}", folder.string(), e.what()));

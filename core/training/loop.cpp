@@ -9,8 +9,8 @@
 
 #include <chrono>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "core/diffusion/assembly.hpp"
 #include "core/training/tensors.hpp"
@@ -18,7 +18,6 @@
 namespace sdpipe {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr int64_t patience = 20;  // steps in a row that may fail before the run ends, whatever on_nonfinite says
 
 Json to_json(const TrainingState& s) {
@@ -34,7 +33,7 @@ TrainingState state_from(const std::string& text, const std::string& file) {
     const Json j = Json::parse(text);
     return {j.at("step"), j.at("updates"), j.at("images"), {j.at("epoch"), j.at("position")},
             j.at("window_loss"), j.at("window_steps"), j.at("threads")};
-  } catch (const nlohmann::json::exception& e) {
+  } catch (const JsonError& e) {
     throw CheckpointError(fmt::format("{}: {}", file, e.what()));
   }
 }

@@ -5,15 +5,14 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "core/base/error.hpp"
+#include "core/base/json.hpp"
 
 namespace sdpipe {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr size_t prefix = 8;
 constexpr uint64_t largest_header = 100'000'000;  // the format's own limit
 
@@ -69,7 +68,7 @@ class Reader {
     };
     try {
       return Json::parse(text, no_duplicates);
-    } catch (const nlohmann::json::exception& e) {
+    } catch (const JsonError& e) {
       refuse(fmt::format("the header is not valid JSON: {}", e.what()));
     }
   }

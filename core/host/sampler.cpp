@@ -1,0 +1,78 @@
+#include <limits>
+
+#include "core/host/border.hpp"
+
+namespace sdpipe {
+
+namespace {
+
+const SamplerPath& path_of(sdp_ctx* ctx) { return *ctx->scope.path; }
+
+sdp_status path_denoise(sdp_ctx* ctx, double t, const sdp_tensor* x, sdp_tensor* x0) noexcept {
+  return ctx->guarded([&] { copy_out(path_of(ctx).denoise(t, sdp::as_tensor(x)), x0); });
+}
+sdp_status path_corrupt(sdp_ctx* ctx, double t, const sdp_tensor* x, sdp_tensor* y) noexcept {
+  return ctx->guarded([&] { copy_out(path_of(ctx).corrupt(t, sdp::as_tensor(x)), y); });
+}
+sdp_status path_adjoint(sdp_ctx* ctx, double t, const sdp_tensor* x, sdp_tensor* y) noexcept {
+  return ctx->guarded([&] { copy_out(path_of(ctx).adjoint(t, sdp::as_tensor(x)), y); });
+}
+double path_sigma(sdp_ctx* ctx, double t) noexcept {
+  double sigma = std::numeric_limits<double>::quiet_NaN();
+  ctx->quietly([&] { sigma = path_of(ctx).sigma(t); });
+  return sigma;
+}
+
+sdp_sampler_env env_view(const SamplerPath& path) {
+  return {sizeof(sdp_sampler_env),
+          static_cast<uint32_t>(path.nodes().size()),
+          path.nodes().data(),
+          path_denoise,
+          path_corrupt,
+          path_adjoint,
+          path_sigma};
+}
+
+}  // namespace
+
+Sampler::Sampler(const Plugin& plugin, const Settings& settings) : plugin_(plugin) {
+  const AbiValues values(plugin.schema, settings);
+  const sdp_sampler_vt& table = *plugin.descriptor->sampler;
+  self_ = instance(
+      plugin, [&](sdp_ctx* ctx, void** self) { return table.create(ctx, values.values(), self); }, table.destroy);
+}
+
+sdp_ctx SamplerRun::context(uint32_t k) {
+  CallScope scope;
+  scope.random = random_;
+  scope.random.step = k;
+  scope.path = &path_;
+  scope.kept = &kept_;
+  scope.cancel = cancel_;
+  scope.device = x_.device();
+  return sdp_ctx(sampler_.plugin_.id(), scope);
+}
+
+SamplerRun::SamplerRun(const Sampler& sampler, const SamplerPath& path, const RandomScope& random, at::Tensor x,
+                       const std::atomic<bool>* cancel)
+    : sampler_(sampler), path_(path), random_(random), x_(for_plugin(x)), cancel_(cancel) {
+  require_dtype(sampler.plugin_, x_);
+  sdp_ctx ctx = context(static_cast<uint32_t>(path.nodes().size()));
+  const sdp_sampler_env env = env_view(path);
+  const sdp::TensorView x_view(x_);
+  ctx.require(sampler.plugin_.descriptor->sampler->begin(&ctx, sampler.self_.get(), &env, x_view.get(), &run_),
+              "begin");
+}
+
+SamplerRun::~SamplerRun() { sampler_.plugin_.descriptor->sampler->end(sampler_.self_.get(), run_); }
+
+void SamplerRun::step(uint32_t k) {
+  sdp_ctx ctx = context(k);
+  const sdp_sampler_env env = env_view(path_);
+  const sdp::TensorView x_view(x_);
+  ctx.require(sampler_.plugin_.descriptor->sampler->step(&ctx, sampler_.self_.get(), &env, run_, k, x_view.get()),
+              "step");
+  finite_.require(sampler_.plugin_, "step", x_);
+}
+
+}  // namespace sdpipe
