@@ -37,7 +37,8 @@ int check(Session& session, const std::filesystem::path& file, const std::vector
   fmt::print("data      {}\n", source->describe());
   std::string operators;
   for (const PluginChoice& c : pipeline.corruption) operators += fmt::format("{}{}", operators.empty() ? "" : ", then ", c.plugin->id());
-  fmt::print("corrupt   {}, level 0 to {:g}{}\n", operators, corruption->level_max(), corruption->level_unit().empty() ? "" : " " + corruption->level_unit());
+  const std::string unit = corruption->level_unit();
+  fmt::print("corrupt   {}, level 0 to {:g}{}{}\n", operators, corruption->level_max(), unit.empty() ? "" : " ", unit);
   fmt::print("schedule  levels by {}, noise by {}\n", pipeline.schedule.plugin->id(), (pipeline.noise ? *pipeline.noise : pipeline.schedule).plugin->id());
   fmt::print("model     {}, {} parameters\n", pipeline.model.plugin->id(), amount(layout.count()));
   print_training(pipeline, model, layout);
