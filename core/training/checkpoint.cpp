@@ -65,7 +65,7 @@ std::string read_verified(const fs::path& file, const Json& entry) {
   if (content.size() != expected) damaged(file, fmt::format("it has {} bytes, {} were written", content.size(), expected));
   if (sha256(as_bytes(content)) != entry.at("sha256").get<std::string>()) {
     const bool tensors = file.extension() == ".safetensors";
-    damaged(file, "its content is not what was written" + (tensors ? changed_tensors(content, entry, file.string()) : ""));
+    damaged(file, fmt::format("its content is not what was written{}", tensors ? changed_tensors(content, entry, file.string()) : ""));
   }
   return content;
 }
@@ -97,6 +97,7 @@ StoredCheckpoint read_checkpoint(const fs::path& folder) {
     if (manifest.at("format") != 1) damaged(manifest_file, "its format is not 1; a newer sdpipe wrote it");
     Json entries = Json::object();
     for (const auto& [name, entry] : manifest.at("files").items()) {
+      if (name.find('/') != std::string::npos) damaged(manifest_file, fmt::format("it names a file outside the checkpoint, \"{}\"", name));
       const std::string& content = checkpoint.files[name] = read_verified(folder / name, entry);
       entries[name] = entry_of(name, content, entry.at("sha256"));
     }

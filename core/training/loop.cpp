@@ -239,7 +239,7 @@ bool TrainingLoop::survives(double loss, double gradient_norm) {
   const std::string what = fmt::format("step {}: {}", trained_->state.step, where);
   const std::string& policy = pipeline_.train->text("on_nonfinite");
   if (policy == "stop") throw RunError(fmt::format("{}; lower train.learning_rate, or set train.on_nonfinite to \"skip\" or \"rewind\"", what));
-  if (++failures_in_a_row_ > patience) throw RunError(fmt::format("{}, for the {}th time in a row; lower train.learning_rate", what, failures_in_a_row_));
+  if (++failures_in_a_row_ > patience) throw RunError(fmt::format("{}, as in the {} steps before it; lower train.learning_rate", what, patience));
   log_warning(fmt::format("{}; {}", what, policy == "skip" ? "the step is skipped" : "going back to the last checkpoint's weights"));
   if (policy == "rewind") rewind();
   return false;

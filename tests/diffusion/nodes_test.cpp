@@ -1,7 +1,6 @@
 #include <cmath>
 
 #include "core/diffusion/trajectory.hpp"
-#include "tests/catch.h"
 #include "tests/diffusion/setup.hpp"
 
 using namespace sdpipe;

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "tests/catch.h"
 #include "tests/diffusion/setup.hpp"
 
 using namespace sdpipe;

@@ -5,7 +5,6 @@
 #include <ATen/ops/ones.h>
 
 #include "core/diffusion/dct.hpp"
-#include "tests/catch.h"
 #include "tests/diffusion/setup.hpp"
 
 using namespace sdpipe;

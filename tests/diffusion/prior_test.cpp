@@ -9,7 +9,6 @@
 #include <set>
 
 #include "core/diffusion/dct.hpp"
-#include "tests/catch.h"
 #include "tests/diffusion/setup.hpp"
 
 using namespace sdpipe;

@@ -9,6 +9,9 @@
 #include "core/diffusion/assembly.hpp"
 #include "tests/plugins/support.hpp"
 
+// Behind LibTorch's headers, one of which defines a CHECK of its own.
+#include "tests/catch.h"
+
 namespace sdpipe::testing {
 
 inline const Registry& built_in() {

@@ -3,7 +3,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
 
-#include "tests/catch.h"
 #include "tests/diffusion/setup.hpp"
 
 using namespace sdpipe;

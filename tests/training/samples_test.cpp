@@ -1,0 +1,127 @@
+#include "core/evaluation/samples.hpp"
+
+#include "core/training/tensors.hpp"
+#include "tests/training/training.hpp"
+
+using namespace sdpipe;
+using namespace sdpipe::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+// The exact model of the 20 images.
+struct Fixture {
+  explicit Fixture(const std::vector<std::string>& overrides = {})
+      : pipeline(fitted(overrides)), model(make_model(pipeline, {1, 4, 4})) {
+    train(pipeline, folder / "run");
+    trained = load_trained(pipeline, *newest_checkpoint(folder / "run/checkpoints"), model);
+  }
+  static Pipeline fitted(std::vector<std::string> overrides) {
+    overrides.insert(overrides.begin(), {"~train", "model={type = \"empirical\", count = 20}"});
+    return training(overrides);
+  }
+  SampleSet draw(int64_t count) const {
+    return draw_samples(pipeline, model, *trained, pipeline.sampler, {count, nullptr, {}});
+  }
+
+  TemporaryFolder folder;
+  Pipeline pipeline;
+  Model model;
+  std::unique_ptr<TrainedModel> trained;
+};
+
+std::vector<std::vector<uint8_t>> pixels(const SampleSet& set) {
+  std::vector<std::vector<uint8_t>> all;
+  for (const ByteImage& image : set.images) all.push_back(image.pixels);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("numbers become the nearest byte, and what is outside is clamped") {
+  const std::vector<ByteImage> images = to_byte_images(tensor({2, 1, 1, 3}, {-1, 1, 0.001, -7, 7, -0.5}));
+  REQUIRE(images.size() == 2);
+  CHECK(images[0].shape == ImageShape{1, 1, 3});
+  CHECK(images[0].pixels == std::vector<uint8_t>({0, 255, 128}));
+  CHECK(images[1].pixels == std::vector<uint8_t>({0, 255, 64}));
+}
+
+TEST_CASE("samples do not depend on the batch, and more of them begin with the same") {
+  const Fixture one({"+sample.batch=3"}), other({"+sample.batch=64"});
+  const auto seven = pixels(one.draw(7)), ten = pixels(other.draw(10));
+  REQUIRE(seven.size() == 7);
+  REQUIRE(ten.size() == 10);
+  for (size_t i = 0; i < seven.size(); ++i) CHECK(seven[i] == ten[i]);
+  CHECK(pixels(Fixture({"+sample.seed=99"}).draw(7)) != seven);
+}
+
+TEST_CASE("progress goes to the number of images, and a request to stop ends the drawing") {
+  const Fixture f({"+sample.batch=3"});
+  std::vector<int64_t> seen;
+  std::atomic<bool> cancel{false};
+  const SampleRequest request{7, &cancel, [&](int64_t done) { seen.push_back(done); }};
+  draw_samples(f.pipeline, f.model, *f.trained, f.pipeline.sampler, request);
+  CHECK(seen.back() == 7);
+  CHECK(std::is_sorted(seen.begin(), seen.end()));
+  cancel = true;
+  CHECK_THROWS_AS(draw_samples(f.pipeline, f.model, *f.trained, f.pipeline.sampler, request), Cancelled);
+}
+
+TEST_CASE("evaluations are counted by running the sampler, and are those of a real run") {
+  const Fixture f;
+  for (const char* id : {"naive", "momentum", "ancestral", "ddim", "multistep"}) {
+    const Plugin* plugin = with_breaking().find(SDP_KIND_SAMPLER, id);
+    const PluginChoice choice{plugin, default_settings(plugin->schema), {}};
+    CHECK(count_nfe(choice, 4) == draw_samples(f.pipeline, f.model, *f.trained, choice, {1, nullptr, {}}).nfe);
+    CHECK(count_nfe(choice, 1) == 1);
+    CHECK(count_nfe(choice, 25) == 25);
+  }
+}
+
+TEST_CASE("files of samples replace an earlier, longer set") {
+  const Fixture f;
+  const TemporaryFolder folder;
+  write_sample_files(folder.path(), f.draw(5).images);
+  CHECK(fs::exists(folder / "sample-0004.png"));
+  const SampleSet three = f.draw(3);
+  write_sample_files(folder.path(), three.images);
+  CHECK(fs::exists(folder / "sample-0002.png"));
+  CHECK_FALSE(fs::exists(folder / "sample-0003.png"));
+  CHECK(to_bytes(read_image(folder / "sample-0001.png")).pixels == three.images[1].pixels);
+  const FloatImage grid = read_image(folder / "grid.png");
+  CHECK(grid.shape.width > 2 * 4);
+  CHECK(grid.shape.height > 2 * 4);
+}
+
+TEST_CASE("along the path an image is seen ever less, and the exact model knows it at the start") {
+  const Fixture f;
+  const at::Tensor x_0 = read_batch(*images(), std::vector<int64_t>{2, 5}).to(at::kDouble);
+  const AlongPath along = along_path(f.model, *f.trained, x_0, {0.0, 0.5, 1.0}, 1);
+  REQUIRE(along.x_t.size() == 2);
+  REQUIRE(along.x_t[0].size() == 3);
+  const std::vector<ByteImage> truth = to_byte_images(x_0);
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(along.x0_hat[i][0].pixels == truth[i].pixels);
+    CHECK(along.x_t[i][0].pixels != truth[i].pixels);  // noise
+    CHECK(along.x_t[i][2].pixels != along.x_t[i][0].pixels);
+  }
+}
+
+TEST_CASE("a trained model is refused where its checkpoint lacks a part") {
+  const Fixture f;
+  StoredCheckpoint checkpoint = *newest_checkpoint(f.folder / "run/checkpoints");
+  CHECK(stored_shape(checkpoint) == SampleShape({1, 4, 4}));
+  const auto without = [&](const char* name) {
+    StoredCheckpoint less = checkpoint;
+    less.files.erase(name);
+    return message_of<CheckpointError>([&] { load_trained(f.pipeline, less, f.model); });
+  };
+  for (const char* name : {"process.safetensors", "model.safetensors", "state.json"}) {
+    CHECK(without(name) == fmt::format("checkpoint {} holds no {}", checkpoint.folder.string(), name));
+  }
+  StoredCheckpoint strange = checkpoint;
+  strange.files["process.safetensors"] =
+      pack_tensors({{"prior.mean", noise({1, 4, 4}, 1)}, {"path.level", noise({5}, 1)}});
+  CHECK(message_of<CheckpointError>([&] { load_trained(f.pipeline, strange, f.model); }) ==
+        checkpoint.folder.string() + "/process.safetensors: \"path.sigma\" is missing or misshapen");
+}
