@@ -15,6 +15,14 @@
 namespace sdpipe {
 namespace {
 
+ColorChoice color_choice(const std::string& word) {
+  const std::map<std::string, ColorChoice> choices = {
+      {"auto", ColorChoice::automatic}, {"always", ColorChoice::always}, {"never", ColorChoice::never}};
+  const auto found = choices.find(word);
+  if (found != choices.end()) return found->second;
+  throw CLI::ValidationError("--color", fmt::format("must be auto, always or never, not {}", word));
+}
+
 // Fills `action` with the verb's work while the command line is parsed.
 class CommandLine {
  public:
@@ -27,9 +35,8 @@ class CommandLine {
     app_.add_option("--runs", session.runs, "Folder in which run folders are made")->capture_default_str();
     app_.add_flag("-q,--quiet", session.quiet, "No progress, only warnings and errors");
     app_.add_flag("-v,--verbose", session.verbose, "Debug messages too");
-    app_.add_option("--color", session.color, "auto, always or never")
-        ->transform(CLI::CheckedTransformer(std::map<std::string, ColorChoice>{
-            {"auto", ColorChoice::automatic}, {"always", ColorChoice::always}, {"never", ColorChoice::never}}));
+    app_.add_option_function<std::string>(
+        "--color", [&session](const std::string& word) { session.color = color_choice(word); }, "auto, always or never");
     add_run();
     add_sample();
     add_schedule();
@@ -153,7 +160,7 @@ class CommandLine {
 };
 
 int guarded_main(int argc, char** argv) {
-  install_signal_handlers();
+  install_crash_handlers();
   Session session;
   try {
     return CommandLine(session).parse_and_act(argc, argv);
@@ -166,6 +173,9 @@ int guarded_main(int argc, char** argv) {
   } catch (const Error& e) {
     log(LogLevel::error, e.what());
     return static_cast<int>(e.code());
+  } catch (const std::system_error& e) {  // a file that cannot be read or written, the disk full
+    log(LogLevel::error, e.what());
+    return static_cast<int>(Exit::checkpoint);
   } catch (const std::exception& e) {
     log(LogLevel::error, e.what());
     return static_cast<int>(Exit::run_failed);

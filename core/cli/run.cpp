@@ -1,7 +1,7 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
-#include <chrono>
+#include <algorithm>
 
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
@@ -35,22 +35,41 @@ Json plugin_facts(const PluginChoice& choice) {
   return {{"id", p.id()}, {"kind", kind_name(p.kind())}, {"version", p.descriptor->version}, {"file", p.file.string()}, {"sha256", sha256_of_file(p.file)}};
 }
 
-void write_manifest(const Session& session, const RunFolder& folder, const Pipeline& pipeline, const Source& source) {
+Json manifest_of(const Session& session, const Pipeline& pipeline, const Source& source) {
   Json plugins = Json::array();
   for (const PluginChoice& choice : pipeline.corruption) plugins.push_back(plugin_facts(choice));
   plugins.push_back(plugin_facts(pipeline.schedule));
   if (pipeline.noise) plugins.push_back(plugin_facts(*pipeline.noise));
   plugins.push_back(plugin_facts(pipeline.model));
   plugins.push_back(plugin_facts(pipeline.sampler));
-  const Json manifest = {{"sdpipe", SDPIPE_VERSION},
-                         {"command_line", session.command_line},
-                         {"seed", pipeline.run.integer("seed")},
-                         {"threads", at::get_num_threads()},
-                         {"device", pipeline.run.text("device")},
-                         {"data", source.describe()},
-                         {"data_sha256", source.content_hash()},
-                         {"plugins", plugins}};
-  update_file(folder.manifest_file(), manifest.dump(1) + "\n");
+  return {{"sdpipe", SDPIPE_VERSION},
+          {"command_line", session.command_line},
+          {"seed", pipeline.run.integer("seed")},
+          {"threads", at::get_num_threads()},
+          {"device", pipeline.run.text("device")},
+          {"data", source.describe()},
+          {"data_sha256", source.content_hash()},
+          {"plugins", plugins}};
+}
+
+// A run that goes on must see the data it began with; another build or plugin may change bits, which is said.
+void require_same_surroundings(const RunFolder& folder, const Json& now) {
+  if (!fs::exists(folder.manifest_file()) || !fs::exists(folder.checkpoints())) return;
+  const Json before = Json::parse(read_file(folder.manifest_file()), nullptr, false);
+  if (!before.is_object()) return;
+  if (before.value("data_sha256", "") != now["data_sha256"]) {
+    throw DataError(fmt::format("the data is not what {} began with (then: {}); put it back, or move the run aside with --fresh",
+                                folder.path().string(), before.value("data", "")));
+  }
+  const Json& old_plugins = before.value("plugins", Json::array());
+  for (const Json& plugin : now["plugins"]) {
+    const auto same = [&](const Json& p) { return p.value("kind", "") == plugin["kind"] && p.value("id", "") == plugin["id"]; };
+    const auto old = std::find_if(old_plugins.begin(), old_plugins.end(), same);
+    if (old == old_plugins.end() || old->value("sha256", "") == plugin["sha256"]) continue;
+    log_warning(fmt::format("plugin \"{}\" is another build than the one that began {}: the rest of the run is valid, but may not be bit for bit the same",
+                            plugin["id"].get<std::string>(), folder.path().string()));
+  }
+  if (before.value("sdpipe", "") != now["sdpipe"]) log_warning(fmt::format("{} was begun by sdpipe {}", folder.path().string(), before.value("sdpipe", "")));
 }
 
 class RunVerb {
@@ -60,8 +79,10 @@ class RunVerb {
         model_(make_model(pipeline, sample_shape(source_->shape()))) {}
 
   void execute() {
-    write_manifest(session_, folder_, pipeline_, *source_);
+    const Json manifest = manifest_of(session_, pipeline_, *source_);
+    require_same_surroundings(folder_, manifest);
     TrainingLoop loop(pipeline_, source_, model_, folder_);
+    if (!pictures_may_be_current()) update_file(folder_.manifest_file(), manifest.dump(1) + "\n");
     const TrainedModel& trained = train(loop);
     if (pictures_are_current(trained)) {
       log_info(fmt::format("nothing to do: {} is complete", folder_.path().string()));
@@ -87,8 +108,10 @@ class RunVerb {
   // What the pictures depend on, beside the run itself.
   Json picture_facts(const TrainedModel& trained) const { return {{"images", trained.state.images}, {"settings_sha256", sha256(as_bytes(to_toml(pipeline_)))}}; }
 
+  bool pictures_may_be_current() const { return fs::exists(marker()) && fs::exists(folder_.report_file()); }
+
   bool pictures_are_current(const TrainedModel& trained) const {
-    if (!fs::exists(marker()) || !fs::exists(folder_.report_file())) return false;
+    if (!pictures_may_be_current()) return false;
     return Json::parse(read_file(marker()), nullptr, false) == picture_facts(trained);
   }
 
@@ -117,7 +140,13 @@ class RunVerb {
     const SamplerGrid chosen{pipeline_.sampler.plugin->id(), draw(trained, pipeline_.sampler, pipeline_.sample.integer("count"))};
     write_sample_files(folder_.samples(), chosen.samples.images);
     std::vector<SamplerGrid> grids;
-    for (const PluginChoice& choice : samplers()) grids.push_back({choice.plugin->id(), draw(trained, choice, compared_images)});
+    for (const PluginChoice& choice : samplers()) {
+      try {
+        grids.push_back({choice.plugin->id(), draw(trained, choice, compared_images)});
+      } catch (const PluginFailure& e) {  // one that the pipeline did not ask for must not cost the run its report
+        log_warning(fmt::format("left out of the comparison in the report: {}", e.what()));
+      }
+    }
     const std::vector<int64_t> followed = choose_images(source_->size(), followed_images, seed() + 1);
     const std::vector<double> times = {0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0};
     const at::Tensor x_0 = read_batch(*source_, followed).to(tensor_options(pipeline_));
@@ -139,6 +168,7 @@ class RunVerb {
 }  // namespace
 
 int run(Session& session, const RunArguments& arguments) {
+  install_stop_handlers();
   const Pipeline pipeline = session.load(arguments.file, arguments.overrides);
   const fs::path place = session.runs / pipeline.run.text("name");
   if (arguments.fresh) {

@@ -11,6 +11,7 @@ namespace sdpipe {
 namespace fs = std::filesystem;
 
 int sample(Session& session, const SampleArguments& arguments) {
+  install_stop_handlers();
   const FoundRun found = find_run(session, arguments.run, arguments.overrides);
   const Pipeline& pipeline = found.pipeline;
   const auto checkpoint = found.checkpoint ? read_checkpoint(*found.checkpoint) : newest_checkpoint(found.folder / "checkpoints");

@@ -41,6 +41,7 @@ void print_table(const std::vector<Node>& nodes, const std::string& unit) {
 }  // namespace
 
 int schedule(Session& session, const ScheduleArguments& arguments) {
+  install_stop_handlers();
   const Pipeline pipeline = session.load(arguments.file, arguments.overrides);
   const auto source = open_source(data_options(pipeline));
   const auto corruption = make_corruption(pipeline, sample_shape(source->shape()));

@@ -39,10 +39,14 @@ void on_crash(int signal) {
 
 }  // namespace
 
-void install_signal_handlers() {
+void install_stop_handlers() {
   struct sigaction action = {};
   action.sa_handler = on_stop;
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
+}
+
+void install_crash_handlers() {
+  struct sigaction action = {};
   action.sa_handler = on_crash;
   action.sa_flags = static_cast<int>(SA_NODEFER | SA_RESETHAND);
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigaction(signal, &action, nullptr);

@@ -5,7 +5,9 @@
 
 namespace sdpipe {
 
-void install_signal_handlers();
+void install_crash_handlers();
+// For verbs that look at stop_requested(); the others end at once, as programs do.
+void install_stop_handlers();
 // True after the first signal.
 const std::atomic<bool>& stop_requested();
 

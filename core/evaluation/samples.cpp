@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <regex>
 
 #include "core/diffusion/assembly.hpp"
 
@@ -64,7 +65,8 @@ SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const Train
 
 void write_sample_files(const std::filesystem::path& folder, const std::vector<ByteImage>& images) {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().filename().string().starts_with("sample-")) std::filesystem::remove(entry.path());
+    const bool ours = std::regex_match(entry.path().filename().string(), std::regex("sample-[0-9]{4,}\\.png"));
+    if (ours && entry.is_regular_file()) std::filesystem::remove(entry.path());
   }
   for (size_t i = 0; i < images.size(); ++i) write_png(folder / fmt::format("sample-{:04}.png", i), images[i]);
   const int64_t columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(images.size()))));

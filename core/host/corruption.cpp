@@ -58,7 +58,7 @@ class PluginCorruption : public Corruption {
     std::unique_lock lock(serial_, std::defer_lock);
     if (plugin_.has(SDP_CAP_SERIAL)) lock.lock();
     context.require(function.run(&context, self_.get(), &point, x_view.get(), y_view.get()), function.name);
-    function.finite.require(plugin_, function.name, y);
+    function.finite.require(plugin_, function.name, x, y);
     return staged ? y.to(x_in.device()) : y;
   }
 

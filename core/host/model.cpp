@@ -37,6 +37,25 @@ SavedForward::~SavedForward() {
   model_->plugin_.descriptor->model->release(model_->self_.get(), saved_);
 }
 
+namespace {
+
+// A name is the key in checkpoints: twice the same would lose one tensor there.
+void require_sound(const Plugin& plugin, const sdp_model_param& p, const std::vector<ModelParamInfo>& before) {
+  const auto refuse = [&](std::string_view why) {
+    throw PluginFailure(fmt::format("plugin \"{}\": its parameter \"{}\" {}", plugin.id(), p.name, why), "");
+  };
+  if (!*p.name || std::string_view(p.name) == "__metadata__") refuse("has a name that checkpoints cannot hold");
+  for (const ModelParamInfo& other : before) {
+    if (other.name == p.name) refuse("shares its name with another");
+  }
+  int64_t numel = 1;
+  for (int32_t i = 0; i < p.ndim; ++i) {
+    if (p.dim[i] < 0 || __builtin_mul_overflow(numel, p.dim[i], &numel)) refuse("has an impossible shape");
+  }
+}
+
+}  // namespace
+
 Model::Model(const Plugin& plugin, const Settings& settings, const SampleShape& sample)
     : plugin_(plugin), sample_(sample) {
   const AbiValues values(plugin.schema, settings);
@@ -52,6 +71,7 @@ Model::Model(const Plugin& plugin, const Settings& settings, const SampleShape& 
     if (table.param(self_.get(), i, &p) != SDP_OK || !p.name || p.ndim < 0 || p.ndim > 8) {
       throw PluginFailure(fmt::format("plugin \"{}\": parameter {} cannot be described", plugin.id(), i), "");
     }
+    require_sound(plugin, p, params_);
     params_.push_back(
         {p.name, {p.dim, p.dim + p.ndim}, (p.flags & SDP_PARAM_FROZEN) != 0, (p.flags & SDP_PARAM_KEEP_F32) != 0});
   }
@@ -73,8 +93,10 @@ void Model::init(const ParamSet& params, uint64_t seed) const {
                   "init");
 }
 
-void Model::fit(const ParamSet& params, const CalibrationData& data, const Corruption& corruption) const {
+void Model::fit(const ParamSet& params, const CalibrationData& data, const Corruption& corruption,
+                const std::atomic<bool>* cancel) const {
   CallScope scope;
+  scope.cancel = cancel;
   scope.calibration = &data;
   scope.corruption = &corruption;
   scope.device = params.device();
@@ -102,7 +124,8 @@ at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x_in, Kep
   context.require(plugin_.descriptor->model->forward(&context, self_.get(), &params, &point, x_view.get(), y_view.get(),
                                                      flags, saved),
                   "forward");
-  finite_.require(plugin_, "forward", y);
+  // In training every step is checked, and what follows is the pipeline's choice (train.on_nonfinite).
+  if (!call.train) finite_.require(plugin_, "forward", x, y);
   return y;
 }
 

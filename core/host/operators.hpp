@@ -25,7 +25,8 @@ void set_finite_check(uint32_t n);
 // turn, check the same one for ever.
 class FiniteCheck {
  public:
-  void require(const Plugin& plugin, std::string_view what, const at::Tensor& y) const;
+  // Blames the plugin for a `y` that is not finite, unless its input `x` was not either.
+  void require(const Plugin& plugin, std::string_view what, const at::Tensor& x, const at::Tensor& y) const;
 
  private:
   mutable std::atomic<uint32_t> calls_{0};
@@ -155,7 +156,8 @@ class Model {
   bool is_fitted() const;
   bool offers(at::ScalarType dtype) const;
   void init(const ParamSet& params, uint64_t seed) const;
-  void fit(const ParamSet& params, const CalibrationData& data, const Corruption& corruption) const;
+  void fit(const ParamSet& params, const CalibrationData& data, const Corruption& corruption,
+           const std::atomic<bool>* cancel = nullptr) const;
   at::Tensor forward(const ModelCall& call, const at::Tensor& x) const;
   std::pair<at::Tensor, SavedForward> forward_saving(const ModelCall& call, const at::Tensor& x) const;
   // Writes gy^T dy/dp into `gradients` (null: not wanted) and returns gy^T dy/dx (undefined unless `want_gx`).

@@ -67,12 +67,13 @@ SamplerRun::SamplerRun(const Sampler& sampler, const SamplerPath& path, const Ra
 SamplerRun::~SamplerRun() { sampler_.plugin_.descriptor->sampler->end(sampler_.self_.get(), run_); }
 
 void SamplerRun::step(uint32_t k) {
+  const at::Tensor before = x_.clone();
   sdp_ctx ctx = context(k);
   const sdp_sampler_env env = env_view(path_);
   const sdp::TensorView x_view(x_);
   ctx.require(sampler_.plugin_.descriptor->sampler->step(&ctx, sampler_.self_.get(), &env, run_, k, x_view.get()),
               "step");
-  finite_.require(sampler_.plugin_, "step", x_);
+  finite_.require(sampler_.plugin_, "step", before, x_);
 }
 
 }  // namespace sdpipe

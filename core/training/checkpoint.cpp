@@ -162,7 +162,11 @@ void CheckpointStore::save(int64_t images, const FileContents& files, int64_t ke
                                       target.string(), e.what()));
   }
   const std::vector<fs::path> all = checkpoints_in(folder_);
-  for (size_t i = static_cast<size_t>(keep); i < all.size(); ++i) fs::remove_all(all[i]);
+  for (size_t i = static_cast<size_t>(keep); i < all.size(); ++i) {
+    std::error_code error;  // an old checkpoint that stays is no reason to end the run
+    fs::remove_all(all[i], error);
+    if (error) log_warning(fmt::format("{} cannot be removed: {}", all[i].string(), error.message()));
+  }
 }
 
 std::optional<StoredCheckpoint> CheckpointStore::newest() const {

@@ -13,6 +13,7 @@
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "core/diffusion/assembly.hpp"
+#include "core/diffusion/trajectory.hpp"
 #include "core/training/tensors.hpp"
 
 namespace sdpipe {
@@ -25,6 +26,7 @@ Json to_json(const TrainingState& s) {
           {"updates", s.updates},  {"images", s.images},
           {"epoch", s.loader.epoch}, {"position", s.loader.position},
           {"window_loss", s.window_loss}, {"window_steps", s.window_steps},
+          {"failures", s.failures},
           {"threads", s.threads}};
 }
 
@@ -32,7 +34,7 @@ TrainingState state_from(const std::string& text, const std::string& file) {
   try {
     const Json j = Json::parse(text);
     return {j.at("step"), j.at("updates"), j.at("images"), {j.at("epoch"), j.at("position")},
-            j.at("window_loss"), j.at("window_steps"), j.at("threads")};
+            j.at("window_loss"), j.at("window_steps"), j.at("failures"), j.at("threads")};
   } catch (const JsonError& e) {
     throw CheckpointError(fmt::format("{}: {}", file, e.what()));
   }
@@ -103,6 +105,7 @@ TrainingLoop::TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Sourc
 TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress) {
   if (const auto checkpoint = store_.newest()) resume(*checkpoint);
   else begin(stop);
+  require_samplable();
   if (pipeline_.train) train(stop, progress);
   return *trained_;
 }
@@ -116,7 +119,7 @@ void TrainingLoop::begin(const std::atomic<bool>& stop) {
   const Layout layout(model_.params());
   FlatParameters params(layout, options);
   located(pipeline_.model, [&] {
-    if (model_.is_fitted()) model_.fit(params.views(), data, *corruption);
+    if (model_.is_fitted()) model_.fit(params.views(), data, *corruption, &stop);
     else model_.init(params.views(), seed_);
   });
   params.views().changed();
@@ -127,7 +130,14 @@ void TrainingLoop::begin(const std::atomic<bool>& stop) {
       TrainedModel{process, PriorStatistics::estimate(data), layout, std::move(params), std::move(ema), {}});
   moments_ = {at::zeros_like(trained_->params.flat()), at::zeros_like(trained_->params.flat())};
   cut_log(folder_.metrics_file(), [](const std::string&) { return false; });
-  if (!pipeline_.train) save();
+  // Fitted, and so complete; or a place to go back to from the first step on.
+  if (!pipeline_.train || pipeline_.train->text("on_nonfinite") == "rewind") save();
+}
+
+// Settings of [sample] that need the path or the statistics: said before the training, not after it.
+void TrainingLoop::require_samplable() const {
+  sampling_nodes(trained_->process->path(), pipeline_.sample.integer("steps"), pipeline_.sample.text("spacing"));
+  Prior(trained_->prior, *trained_->process, {pipeline_.sample.text("prior"), pipeline_.sample.text("basis"), seed_});
 }
 
 void TrainingLoop::resume(const StoredCheckpoint& checkpoint) {
@@ -185,8 +195,9 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
     if (state.window_steps > 0) shown_loss = state.window_loss / static_cast<double>(state.window_steps);
     if (progress) progress({state.images, optimizer_.images, shown_loss});
     const bool last = state.images >= optimizer_.images;
-    if (last || stop.load() || before / every != state.images / every) save();
-    if (!last && stop.load()) break;
+    const bool stopping = stop.load();
+    if (last || stopping || before / every != state.images / every) save();
+    if (!last && stopping) break;
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   append_line(folder_.timing_file(), Json{{"from_image", first_image}, {"to_image", state.images}, {"seconds", seconds}}.dump());
@@ -229,7 +240,7 @@ double TrainingLoop::step(const Objective& objective, const Batch& batch) {
 // Is this step's gradient usable? If not, what on_nonfinite says happens.
 bool TrainingLoop::survives(double loss, double gradient_norm) {
   if (std::isfinite(loss) && std::isfinite(gradient_norm)) {
-    failures_in_a_row_ = 0;
+    trained_->state.failures = 0;
     return true;
   }
   const at::Tensor bad = at::isfinite(gradients_->flat()).logical_not();
@@ -239,14 +250,15 @@ bool TrainingLoop::survives(double loss, double gradient_norm) {
   const std::string what = fmt::format("step {}: {}", trained_->state.step, where);
   const std::string& policy = pipeline_.train->text("on_nonfinite");
   if (policy == "stop") throw RunError(fmt::format("{}; lower train.learning_rate, or set train.on_nonfinite to \"skip\" or \"rewind\"", what));
-  if (++failures_in_a_row_ > patience) throw RunError(fmt::format("{}, as in the {} steps before it; lower train.learning_rate", what, patience));
+  if (++trained_->state.failures > patience) throw RunError(fmt::format("{}, as in the {} steps before it; lower train.learning_rate", what, patience));
   log_warning(fmt::format("{}; {}", what, policy == "skip" ? "the step is skipped" : "going back to the last checkpoint's weights"));
   if (policy == "rewind") rewind();
   return false;
 }
 
 // The last checkpoint's weights, but not its place in the data: the same batches would fail the same way. Into the same
-// tensors, which others point to.
+// tensors, which others point to. A run that was stopped has one checkpoint more to go back to, so it may then differ
+// from one that was not.
 void TrainingLoop::rewind() {
   const auto checkpoint = store_.newest();
   if (!checkpoint) throw RunError("there is no checkpoint to go back to yet; lower train.learning_rate");

@@ -21,6 +21,7 @@ struct TrainingState {
   LoaderState loader;
   double window_loss = 0;   // sum over the steps since the last line of metrics.jsonl
   int64_t window_steps = 0;
+  int64_t failures = 0;     // steps in a row that were not finite
   int threads = 0;          // of the process that wrote it; results depend on it
 };
 
@@ -48,6 +49,7 @@ class TrainingLoop {
 
  private:
   void begin(const std::atomic<bool>& stop);
+  void require_samplable() const;
   void resume(const StoredCheckpoint& checkpoint);
   void load_moments(const StoredCheckpoint& checkpoint);
   void train(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress);
@@ -68,7 +70,6 @@ class TrainingLoop {
   std::unique_ptr<FlatParameters> gradients_;
   Moments moments_;
   OptimizerOptions optimizer_;
-  int64_t failures_in_a_row_ = 0;
 };
 
 // The shape of the samples that a checkpoint's model was made for.

@@ -33,7 +33,8 @@ class RunFolder {
 // Moves an existing run aside to NAME.1, NAME.2, ... and returns where it went; nothing to do gives an empty path.
 std::filesystem::path move_run_aside(const std::filesystem::path& folder);
 
-// Appends one line to a log of one JSON object a line. Throws RunError where the disk refuses.
+// Appends one line to a log of one JSON object a line. A disk that refuses costs the line, not the run:
+// that is warned about once.
 void append_line(const std::filesystem::path& file, const std::string& line);
 
 // Keeps the leading lines for which `keep` is true; a torn last line goes. A resumed run cuts its logs at the
