@@ -77,6 +77,13 @@ void write_folder(const fs::path& folder, const FileContents& files) {
   sync_folder(folder);
 }
 
+// Out of sight in one step, then away: a process killed in between leaves no half of a checkpoint that looks like one.
+void take_away(const fs::path& folder) {
+  const fs::path hidden = fmt::format("{}.tmp-{}-old", folder.string(), ::getpid());
+  fs::rename(folder, hidden);
+  fs::remove_all(hidden);
+}
+
 void point_latest(const fs::path& parent, const std::string& name) {
   const fs::path link = parent / fmt::format("{}.tmp-{}", latest_name, ::getpid());
   fs::remove(link);
@@ -151,7 +158,7 @@ void CheckpointStore::save(int64_t images, const FileContents& files, int64_t ke
   const fs::path target = folder_ / name, temporary = folder_ / fmt::format("{}.tmp-{}", name, ::getpid());
   try {
     write_folder(temporary, files);
-    fs::remove_all(target);  // a damaged one that could not be set aside
+    if (fs::exists(target)) take_away(target);
     fs::rename(temporary, target);
     sync_folder(folder_);
     point_latest(folder_, name);
@@ -163,9 +170,11 @@ void CheckpointStore::save(int64_t images, const FileContents& files, int64_t ke
   }
   const std::vector<fs::path> all = checkpoints_in(folder_);
   for (size_t i = static_cast<size_t>(keep); i < all.size(); ++i) {
-    std::error_code error;  // an old checkpoint that stays is no reason to end the run
-    fs::remove_all(all[i], error);
-    if (error) log_warning(fmt::format("{} cannot be removed: {}", all[i].string(), error.message()));
+    try {
+      take_away(all[i]);
+    } catch (const fs::filesystem_error& e) {  // an old checkpoint that stays is no reason to end the run
+      log_warning(fmt::format("{} cannot be removed: {}", all[i].string(), e.code().message()));
+    }
   }
 }
 

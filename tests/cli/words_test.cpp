@@ -1,0 +1,143 @@
+// What the program says: exit codes, whole sentences, and the verbs that change nothing.
+#include <nlohmann/json.hpp>
+
+#include "tests/cli/program.hpp"
+
+using namespace sdpipe;
+using namespace sdpipe::testing;
+
+namespace {
+
+const Workplace& place() {
+  static const Workplace workplace;
+  return workplace;
+}
+
+// Nothing on stdout, this code, and this on stderr.
+void check_refusal(const Words& words, int code, const std::string& sentence) {
+  const Outcome outcome = place().sdpipe(words);
+  CHECK(outcome.code == code);
+  CHECK(outcome.out.empty());
+  CHECK(outcome.err == "error: " + sentence + "\n");
+}
+
+}  // namespace
+
+TEST_CASE("mistyped verbs, options and plugins are answered with the nearest one") {
+  const std::string verbs = "run, check, sample, schedule, plugins, data, doctor";
+  check_refusal({"rnu", "tiny.toml"}, 2, "unknown verb \"rnu\"; did you mean \"run\"?; known: " + verbs);
+  check_refusal({"--runs", "elsewhere", "smaple"}, 2,
+                "unknown verb \"smaple\"; did you mean \"sample\"?; known: " + verbs);
+  check_refusal({"frobnicate"}, 2, "unknown verb \"frobnicate\"; known: " + verbs);
+  check_refusal({"plugins", "lst"}, 2, "unknown verb \"lst\"; did you mean \"list\"?; known: list, show, check");
+  check_refusal({"run", "tiny.toml", "--frehs"}, 2, "unknown option --frehs; did you mean \"--fresh\"?");
+  check_refusal({"run", "tiny.toml", "--quite"}, 2, "unknown option --quite; did you mean \"--quiet\"?");
+  check_refusal({"plugins", "show", "unett"}, 2,
+                "no plugin named \"unett\"; did you mean \"unet\"?; `sdpipe plugins list` shows all");
+  check_refusal({"--color", "sometimes", "doctor"}, 2,
+                "--color: must be auto, always or never, not sometimes\nRun `sdpipe doctor --help` for what there is.");
+  check_refusal({"run"}, 2, "file is required\nRun `sdpipe run --help` for what there is.");
+}
+
+TEST_CASE("a bad pipeline exits with 2, says all that is wrong, and creates nothing") {
+  const Workplace own;
+  const Outcome outcome = own.sdpipe({"run", "tiny.toml", "+corruption.std_mx=1", "train.batch=0"});
+  CHECK(outcome.code == 2);
+  CHECK(contains(outcome.err, "<command line>#1:1:"));
+  CHECK(contains(outcome.err, "table \"heat_blur\": unknown parameter \"std_mx\"; did you mean \"std_max\"?"));
+  CHECK(contains(outcome.err, "<command line>#2:1:"));
+  CHECK(contains(outcome.err, "2 problems in tiny.toml\n"));
+  CHECK(own.sdpipe({"run", "none.toml"}).code == 2);
+  CHECK_FALSE(fs::exists(own / "runs"));
+}
+
+TEST_CASE("a parameter that its plugin refuses is placed in the file") {
+  const Outcome outcome = place().sdpipe({"check", "tiny.toml", "model.groups=3"});
+  CHECK(outcome.code == 2);
+  CHECK(contains(outcome.err, "<command line>#1:1:14: plugin \"unet\""));
+  CHECK(contains(outcome.err, "is not divisible by 3 groups"));
+}
+
+TEST_CASE("a plugin that cannot be loaded exits with 3, missing data with 4, no run with 5") {
+  const Outcome plugin = place().sdpipe({"--plugin", "none.sdp.so", "run", "tiny.toml"});
+  CHECK(plugin.code == 3);
+  CHECK(contains(plugin.err, "none.sdp.so"));
+  const Outcome data = place().sdpipe({"run", "tiny.toml", "data.path=nowhere", "run.name=a"});
+  CHECK(data.code == 4);
+  CHECK(contains(data.err, "nowhere"));
+  check_refusal({"sample", "nowhere"}, 5,
+                "nowhere is neither a run's folder (with resolved.toml in it) nor a checkpoint of one");
+}
+
+TEST_CASE("check prints the plan and creates nothing") {
+  const Workplace own;
+  const Outcome outcome = own.sdpipe({"check", "tiny.toml"});
+  CHECK(outcome.code == 0);
+  CHECK(outcome.err.empty());
+  for (const char* line : {"run       tiny -> runs/tiny\n",
+                           "data      256 images of 1 x 8 x 8 from \"data/train-images-idx3-ubyte\" (idx)\n",
+                           "corrupt   heat_blur, level 0 to 2 px\n", "schedule  levels by linear, noise by geometric\n",
+                           "model     unet, 9,153 parameters\n",
+                           "train     1,600 images in 200 batches of 8, loss at corrupted with weight uniform\n",
+                           "sample    9 images by ancestral, 4 steps, 4 evaluations each, prior empirical\n",
+                           "threads   1, device cpu, precision float32\n"}) {
+    CAPTURE(line, outcome.out);
+    CHECK(contains(outcome.out, line));
+  }
+  CHECK_FALSE(fs::exists(own / "runs"));
+}
+
+TEST_CASE("schedule prints the path as a table, as JSON and as a picture") {
+  const Outcome table =
+      place().sdpipe({"schedule", "tiny.toml", "sample.steps=2", "noise.type=geometric", "+noise.saturation=1"});
+  CHECK(table.code == 0);
+  CHECK(table.out ==
+        "         t     level (px)        sigma\n"
+        "    0.0000              0         0.01\n"
+        "    0.5000              1    0.0316228\n"
+        "    1.0000              2          0.1\n");
+  const Outcome json = place().sdpipe({"schedule", "tiny.toml", "sample.steps=2", "--json", "--svg", "path.svg"});
+  CHECK(json.code == 0);
+  const auto parsed = nlohmann::json::parse(json.out);
+  CHECK(parsed["level_unit"] == "px");
+  REQUIRE(parsed["nodes"].size() == 3);
+  CHECK(parsed["nodes"][1] == nlohmann::json{{"t", 0.5}, {"level", 1.0}, {"sigma", 0.1}});
+  CHECK(contains(read_file(place() / "path.svg"), "<svg"));
+}
+
+TEST_CASE("plugins are listed with kind, id and file") {
+  const Outcome outcome = place().sdpipe({"plugins", "list", "--json"});
+  CHECK(outcome.code == 0);
+  std::map<std::string, std::string> kinds;
+  for (const auto& p : nlohmann::json::parse(outcome.out)) {
+    kinds[p["id"]] = p["kind"];
+    CHECK(fs::exists(p["file"].get<std::string>()));
+  }
+  CHECK(kinds["heat_blur"] == "corruption");
+  CHECK(kinds["linear"] == "schedule");
+  CHECK(kinds["unet"] == "model");
+  CHECK(kinds["ddim"] == "sampler");
+  const Outcome shown = place().sdpipe({"plugins", "show", "heat_blur"});
+  CHECK(shown.code == 0);
+  CHECK(contains(shown.out, "std_max"));
+  CHECK(contains(shown.out, "level in px\n"));
+}
+
+TEST_CASE("doctor and data info say what there is") {
+  const Outcome doctor = place().sdpipe({"doctor"});
+  CHECK(doctor.code == 0);
+  for (const char* word : {"sdpipe  ", "plugin ABI    1.", "LibTorch      torch ", "plugins       "})
+    CHECK(contains(doctor.out, word));
+  const Outcome info = place().sdpipe({"data", "info", "tiny.toml"});
+  CHECK(info.code == 0);
+  CHECK(contains(info.out, "256 images, 1 x 8 x 8 (channels x height x width)\nsha256 "));
+}
+
+TEST_CASE("help and version are results, not errors") {
+  const Outcome help = place().sdpipe({"--help"}), version = place().sdpipe({"--version"});
+  CHECK(help.code == 0);
+  CHECK(contains(help.out, "Train, sample and report; goes on where it was"));
+  CHECK(version.code == 0);
+  CHECK(version.out.find("sdpipe ") == 0);
+  CHECK(version.err.empty());
+}
