@@ -45,6 +45,18 @@ TEST_CASE("a parameter that cannot be described is refused") {
   CHECK_THROWS_WITH(probe_model(), "plugin \"probe\": parameter 1 cannot be described");
 }
 
+TEST_CASE("parameters that a checkpoint could not hold apart are refused") {
+  reset_acts();
+  acts().params = {{"weight", {1}}, {"weight", {2}}};
+  CHECK_THROWS_WITH(probe_model(), "plugin \"probe\": its parameter \"weight\" shares its name with another");
+  acts().params = {{"", {1}}};
+  CHECK_THROWS_WITH(probe_model(), "plugin \"probe\": its parameter \"\" has a name that checkpoints cannot hold");
+  acts().params = {{"vast", {int64_t{1} << 40, int64_t{1} << 40}}};
+  CHECK_THROWS_WITH(probe_model(), "plugin \"probe\": its parameter \"vast\" has an impossible shape");
+  acts().params = {{"less", {-1}}};
+  CHECK_THROWS_WITH(probe_model(), "plugin \"probe\": its parameter \"less\" has an impossible shape");
+}
+
 TEST_CASE("each parameter is initialised from a stream of its own, whole") {
   reset_acts();
   acts().params = {{"a", {2, 3}}, {"b", {5}}};

@@ -58,8 +58,26 @@ TEST_CASE("logs grow by lines and are cut where told, a torn last line included"
   CHECK(read_file(log) == "1\n2\n3\n");
   cut_log(log, [](const std::string& line) { return line != "2"; });
   CHECK(read_file(log) == "1\n");
-  CHECK(message_of<RunError>([&] { append_line("/dev/full", "1"); }) ==
-        "/dev/full cannot be written; is the disk full?");
+}
+
+TEST_CASE("a log on a full disk costs its lines and one warning") {
+  Capture capture;
+  append_line("/dev/full", "1");
+  append_line("/dev/full", "2");
+  CHECK(capture.text() == "warning: /dev/full cannot be written, is the disk full? The run goes on without its log\n");
+}
+
+TEST_CASE("what a killed process left unfinished in a run's folder goes at the next start, and only that") {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "run/samples");
+  for (const char* name : {"run/report.html.tmp-12", "run/samples/grid.png.tmp-7", "run/notes.tmp-x", "run/samples/grid.png"}) {
+    std::ofstream(folder / name) << "a";
+  }
+  const RunFolder run(folder / "run");
+  CHECK_FALSE(fs::exists(folder / "run/report.html.tmp-12"));
+  CHECK_FALSE(fs::exists(folder / "run/samples/grid.png.tmp-7"));
+  CHECK(fs::exists(folder / "run/notes.tmp-x"));
+  CHECK(fs::exists(folder / "run/samples/grid.png"));
 }
 
 TEST_CASE("a file that already says so is not written again") {

@@ -83,10 +83,12 @@ TEST_CASE("files of samples replace an earlier, longer set") {
   const TemporaryFolder folder;
   write_sample_files(folder.path(), f.draw(5).images);
   CHECK(fs::exists(folder / "sample-0004.png"));
+  write_file(folder / "sample-report.txt", "the user's own");
   const SampleSet three = f.draw(3);
   write_sample_files(folder.path(), three.images);
   CHECK(fs::exists(folder / "sample-0002.png"));
   CHECK_FALSE(fs::exists(folder / "sample-0003.png"));
+  CHECK(fs::exists(folder / "sample-report.txt"));
   CHECK(to_bytes(read_image(folder / "sample-0001.png")).pixels == three.images[1].pixels);
   const FloatImage grid = read_image(folder / "grid.png");
   CHECK(grid.shape.width > 2 * 4);
