@@ -194,6 +194,19 @@ TEST_CASE("a damaged checkpoint is passed over loudly, and where all are damaged
   }
 }
 
+TEST_CASE("data that changed since a run began is refused") {
+  const Workplace place;
+  REQUIRE(place.sdpipe({"run", "tiny.toml"}).code == 0);
+  const auto before = contents(place / "runs");
+  write_pictures(place / "data", 255, 8);
+  const Outcome outcome = place.sdpipe({"run", "tiny.toml"});
+  CHECK(outcome.code == 4);
+  CHECK(outcome.err ==
+        "error: the data is not what runs/tiny began with (then: 256 images of 1 x 8 x 8 from "
+        "\"data/train-images-idx3-ubyte\" (idx)); put it back, or move the run aside with --fresh\n");
+  CHECK(contents(place / "runs") == before);
+}
+
 TEST_CASE("samples are drawn from a run with another sampler, in batches of any size") {
   const Workplace& place = uninterrupted();
   const Outcome drawn = place.sdpipe({"sample", "runs/tiny", "sampler.type=ddim", "sample.steps=5", "--quiet"});

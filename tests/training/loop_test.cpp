@@ -169,7 +169,8 @@ TEST_CASE("an output that is not finite is the policy's matter at every step, al
 }
 
 TEST_CASE("what sampling will refuse is refused before the training") {
-  CHECK(failure({"+sample.spacing=log_sigma", "+noise.saturation=0.5"}).starts_with("sample.spacing = \"log_sigma\" needs a sigma(t)"));
+  CHECK(failure({"+sample.spacing=log_sigma", "+noise.saturation=0.5"})
+            .starts_with("sample.spacing = \"log_sigma\" needs a sigma(t)"));
 }
 
 TEST_CASE("a fitted model is fitted once and kept") {

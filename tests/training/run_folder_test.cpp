@@ -4,6 +4,7 @@
 
 #include "tests/diffusion/setup.hpp"
 #include "tests/temporary_folder.hpp"
+#include "tests/training/capture.hpp"
 
 using namespace sdpipe;
 using namespace sdpipe::testing;
@@ -70,7 +71,8 @@ TEST_CASE("a log on a full disk costs its lines and one warning") {
 TEST_CASE("what a killed process left unfinished in a run's folder goes at the next start, and only that") {
   const TemporaryFolder folder;
   fs::create_directories(folder / "run/samples");
-  for (const char* name : {"run/report.html.tmp-12", "run/samples/grid.png.tmp-7", "run/notes.tmp-x", "run/samples/grid.png"}) {
+  for (const char* name :
+       {"run/report.html.tmp-12", "run/samples/grid.png.tmp-7", "run/notes.tmp-x", "run/samples/grid.png"}) {
     std::ofstream(folder / name) << "a";
   }
   const RunFolder run(folder / "run");
