@@ -28,10 +28,14 @@ std::vector<std::string> encode(const std::vector<ByteImage>& images) {
   return pngs;
 }
 
-std::vector<Image> uncaptioned(const std::vector<ByteImage>& images) {
-  std::vector<Image> grid;
-  for (std::string& png : encode(images)) grid.push_back({std::move(png), ""});
-  return grid;
+// Rows of `columns` images, without labels.
+Strips rows_of(const std::vector<ByteImage>& images, size_t columns) {
+  Strips strips;
+  for (size_t first = 0; first < images.size(); first += columns) {
+    const auto from = images.begin() + static_cast<std::ptrdiff_t>(first);
+    strips.rows.push_back({"", encode({from, from + static_cast<std::ptrdiff_t>(std::min(columns, images.size() - first))})});
+  }
+  return strips;
 }
 
 Strips strips_of(const std::vector<double>& times, const std::vector<std::vector<ByteImage>>& rows) {
@@ -76,7 +80,7 @@ void add_samplers(Page& page, const RunReport& r) {
   page.strips(strips);
   for (const SamplerGrid& s : r.samplers) {
     page.subheading(s.name);
-    page.image_grid(uncaptioned(s.samples.images), 2);
+    page.strips(rows_of(s.samples.images, 16), 2);
   }
 }
 
@@ -125,7 +129,7 @@ std::string render_report(const RunReport& r) {
   Page page(r.pipeline.run.text("name"), "sdpipe run report");
   add_summary(page, r);
   page.heading("Samples");
-  page.image_grid(uncaptioned(r.chosen.samples.images));
+  page.strips(rows_of(r.chosen.samples.images, 8));
   add_samplers(page, r);
   page.heading("The path of an image");
   page.paragraph("x_t = C_t x_0 + sigma_t eps: what the network is given, from nearly clean to fully corrupted.");
