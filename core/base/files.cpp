@@ -18,7 +18,8 @@ namespace {
 // An open file descriptor; close() reports what the kernel held back, the destructor cannot.
 class Descriptor {
  public:
-  Descriptor(const std::filesystem::path& file, int flags) : file_(file), fd_(::open(file.c_str(), flags | O_CLOEXEC, 0644)) {
+  Descriptor(const std::filesystem::path& file, int flags)
+      : file_(file), fd_(::open(file.c_str(), flags | O_CLOEXEC, 0644)) {
     if (fd_ < 0) fail(file_);
   }
   ~Descriptor() {
@@ -87,7 +88,8 @@ void sync_folder(const std::filesystem::path& folder) {
   d.sync();
 }
 
-FileLock::FileLock(const std::filesystem::path& file) : descriptor_(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+FileLock::FileLock(const std::filesystem::path& file)
+    : descriptor_(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
   if (descriptor_ < 0) fail(file);
   held_ = ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0;
   if (!held_ && errno != EWOULDBLOCK) {

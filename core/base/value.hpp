@@ -52,9 +52,13 @@ struct Value {
   // "an integer", "a table", ... for messages.
   std::string_view type_name() const;
   template <class T>
-  const T* get_if() const { return std::get_if<T>(&data); }
+  const T* get_if() const {
+    return std::get_if<T>(&data);
+  }
   template <class T>
-  T* get_if() { return std::get_if<T>(&data); }
+  T* get_if() {
+    return std::get_if<T>(&data);
+  }
 };
 
 struct Table::Entry {

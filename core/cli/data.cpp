@@ -14,7 +14,8 @@ int data_emoji(Session&, const std::filesystem::path& folder, const std::filesys
 
 int data_info(Session& session, const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   const auto source = open_source(data_options(session.load(file, overrides)));
-  fmt::print("{}\n{} images, {} (channels x height x width)\nsha256 {}\n", source->describe(), source->size(), to_text(source->shape()), source->content_hash());
+  fmt::print("{}\n{} images, {} (channels x height x width)\nsha256 {}\n", source->describe(), source->size(),
+             to_text(source->shape()), source->content_hash());
   return 0;
 }
 

@@ -17,7 +17,8 @@ int doctor(Session& session) {
   fmt::print("CPU           {} cores, kernels for {}\n", std::thread::hardware_concurrency(), at::get_cpu_capability());
   fmt::print("threads       {}\n", at::get_num_threads());
   fmt::print("plugins       {} found\n", session.registry().plugins().size());
-  for (const auto& folder : default_plugin_folders()) fmt::print("              {}{}\n", folder.string(), std::filesystem::is_directory(folder) ? "" : " (not there)");
+  for (const auto& folder : default_plugin_folders())
+    fmt::print("              {}{}\n", folder.string(), std::filesystem::is_directory(folder) ? "" : " (not there)");
   return session.registry().warnings().empty() ? 0 : static_cast<int>(Exit::plugin);
 }
 

@@ -27,7 +27,8 @@ ColorChoice color_choice(const std::string& word) {
 class CommandLine {
  public:
   explicit CommandLine(Session& session) : session_(session) {
-    app_.description("Diffusion models for general linear corruptions: train, sample and compare, from a pipeline file.");
+    app_.description(
+        "Diffusion models for general linear corruptions: train, sample and compare, from a pipeline file.");
     app_.set_version_flag("--version", "sdpipe " SDPIPE_VERSION);
     app_.require_subcommand(1);
     app_.fallthrough();
@@ -36,13 +37,16 @@ class CommandLine {
     app_.add_flag("-q,--quiet", session.quiet, "No progress, only warnings and errors");
     app_.add_flag("-v,--verbose", session.verbose, "Debug messages too");
     app_.add_option_function<std::string>(
-        "--color", [&session](const std::string& word) { session.color = color_choice(word); }, "auto, always or never");
+        "--color", [&session](const std::string& word) { session.color = color_choice(word); },
+        "auto, always or never");
     add_run();
     add_sample();
     add_schedule();
     add_plugins();
     add_data();
-    app_.add_subcommand("doctor", "Say what this machine and this build offer")->callback([this] { action_ = [this] { return doctor(session_); }; });
+    app_.add_subcommand("doctor", "Say what this machine and this build offer")->callback([this] {
+      action_ = [this] { return doctor(session_); };
+    });
   }
 
   int parse_and_act(int argc, char** argv) {
@@ -78,7 +82,8 @@ class CommandLine {
     CLI::App* verb = app_.add_subcommand("sample", "Draw samples from a run or one of its checkpoints");
     verb->add_option("run", sample_.run, "Folder of a run, or of a checkpoint")->required();
     verb->add_option("overrides", sample_.overrides, "sampler.type=ddim, sample.steps=25, ...");
-    verb->add_option("-o,--output", sample_.output, "Folder for the images; default: samples-NAME of the sampler, in the run's folder");
+    verb->add_option("-o,--output", sample_.output,
+                     "Folder for the images; default: samples-NAME of the sampler, in the run's folder");
     verb->callback([this] { action_ = [this] { return sample(session_, sample_); }; });
   }
 
@@ -128,7 +133,8 @@ class CommandLine {
     for (const std::string& word : words) {
       if (std::exchange(is_value, false)) continue;
       std::vector<std::string> verbs, options;
-      for (const CLI::App* sub : level->get_subcommands([](const CLI::App*) { return true; })) verbs.push_back(sub->get_name());
+      for (const CLI::App* sub : level->get_subcommands([](const CLI::App*) { return true; }))
+        verbs.push_back(sub->get_name());
       if (word.starts_with("--")) {
         for (const CLI::App* app : {static_cast<const CLI::App*>(&app_), level}) {
           for (const CLI::Option* option : app->get_options()) options.push_back(option->get_name());
@@ -145,7 +151,8 @@ class CommandLine {
         level = level->get_subcommand(word);
       }
     }
-    return fmt::format("{}\nRun `sdpipe {}--help` for what there is.", error.what(), level == &app_ ? "" : level->get_name() + " ");
+    return fmt::format("{}\nRun `sdpipe {}--help` for what there is.", error.what(),
+                       level == &app_ ? "" : level->get_name() + " ");
   }
 
   Session& session_;

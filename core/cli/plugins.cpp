@@ -11,20 +11,23 @@
 namespace sdpipe {
 namespace {
 
-
 std::vector<const Plugin*> sorted(const Registry& registry) {
   std::vector<const Plugin*> plugins;
   for (const Plugin& p : registry.plugins()) plugins.push_back(&p);
-  std::sort(plugins.begin(), plugins.end(), [](const Plugin* a, const Plugin* b) { return std::pair(a->kind(), a->id()) < std::pair(b->kind(), b->id()); });
+  std::sort(plugins.begin(), plugins.end(), [](const Plugin* a, const Plugin* b) {
+    return std::pair(a->kind(), a->id()) < std::pair(b->kind(), b->id());
+  });
   return plugins;
 }
 
 void show(const Plugin& p) {
   const sdp_descriptor& d = *p.descriptor;
-  fmt::print("{} ({}, version {}, {})\n{}\nfrom {}\n", p.id(), kind_name(p.kind()), d.version, p.license.empty() ? "no license stated" : p.license, d.summary, p.file.string());
+  fmt::print("{} ({}, version {}, {})\n{}\nfrom {}\n", p.id(), kind_name(p.kind()), d.version,
+             p.license.empty() ? "no license stated" : p.license, d.summary, p.file.string());
   if (d.level_unit && *d.level_unit) fmt::print("level in {}\n", d.level_unit);
   fmt::print("{}\n", p.schema.empty() ? "\nno parameters" : "\nparameters");
-  for (const Param& param : p.schema) fmt::print("  {:<18} {}\n  {:<18} {}\n", param.key, param.describe(), "", param.doc);
+  for (const Param& param : p.schema)
+    fmt::print("  {:<18} {}\n  {:<18} {}\n", param.key, param.describe(), "", param.doc);
   if (d.example && *d.example) fmt::print("\nexample\n{}\n", d.example);
 }
 
@@ -33,8 +36,15 @@ void show(const Plugin& p) {
 int plugins_list(Session& session, bool json) {
   Json list = Json::array();
   for (const Plugin* p : sorted(session.registry())) {
-    if (json) list.push_back({{"kind", kind_name(p->kind())}, {"id", p->id()}, {"version", p->descriptor->version}, {"summary", p->descriptor->summary}, {"file", p->file.string()}});
-    else fmt::print("{:<11} {:<20} {:<8} {}\n{:<41} {}\n", kind_name(p->kind()), p->id(), p->descriptor->version, p->descriptor->summary, "", p->file.string());
+    if (json)
+      list.push_back({{"kind", kind_name(p->kind())},
+                      {"id", p->id()},
+                      {"version", p->descriptor->version},
+                      {"summary", p->descriptor->summary},
+                      {"file", p->file.string()}});
+    else
+      fmt::print("{:<11} {:<20} {:<8} {}\n{:<41} {}\n", kind_name(p->kind()), p->id(), p->descriptor->version,
+                 p->descriptor->summary, "", p->file.string());
   }
   if (json) fmt::print("{}\n", list.dump(1));
   return 0;
@@ -50,7 +60,9 @@ int plugins_show(Session& session, const std::string& id) {
     show(*p);
     found = true;
   }
-  if (!found) throw UsageError(fmt::format("no plugin named \"{}\"{}; `sdpipe plugins list` shows all", id, did_you_mean(id, ids)));
+  if (!found)
+    throw UsageError(
+        fmt::format("no plugin named \"{}\"{}; `sdpipe plugins list` shows all", id, did_you_mean(id, ids)));
   return 0;
 }
 
@@ -60,8 +72,10 @@ int plugins_check(Session&, const std::filesystem::path& file, bool json) {
   for (const Plugin& plugin : load_library(file)) {
     for (const LawResult& law : check_laws(plugin, example_settings(plugin), {3, 16, 12})) {
       all_hold = all_hold && law.holds;
-      if (json) list.push_back({{"plugin", plugin.id()}, {"law", law.id}, {"holds", law.holds}, {"detail", law.detail}});
-      else fmt::print("{:<4} {:<16} {:<40} {}\n", law.holds ? "pass" : "FAIL", plugin.id(), law.id, law.detail);
+      if (json)
+        list.push_back({{"plugin", plugin.id()}, {"law", law.id}, {"holds", law.holds}, {"detail", law.detail}});
+      else
+        fmt::print("{:<4} {:<16} {:<40} {}\n", law.holds ? "pass" : "FAIL", plugin.id(), law.id, law.detail);
     }
   }
   if (json) fmt::print("{}\n", list.dump(1));

@@ -26,13 +26,19 @@ void require_same_run(Session& session, const RunFolder& folder, const Pipeline&
   const Pipeline done = load_pipeline(folder.resolved_file(), {}, session.registry());
   const std::vector<std::string> differences = identity_differences(done, pipeline);
   if (differences.empty()) return;
-  throw UsageError(fmt::format("{} holds another run: {} differ{}; give this one another name with run.name=..., or --fresh to move the old one aside",
-                               folder.path().string(), join(differences), differences.size() == 1 ? "s" : ""));
+  throw UsageError(
+      fmt::format("{} holds another run: {} differ{}; give this one another name with run.name=..., or --fresh to move "
+                  "the old one aside",
+                  folder.path().string(), join(differences), differences.size() == 1 ? "s" : ""));
 }
 
 Json plugin_facts(const PluginChoice& choice) {
   const Plugin& p = *choice.plugin;
-  return {{"id", p.id()}, {"kind", kind_name(p.kind())}, {"version", p.descriptor->version}, {"file", p.file.string()}, {"sha256", sha256_of_file(p.file)}};
+  return {{"id", p.id()},
+          {"kind", kind_name(p.kind())},
+          {"version", p.descriptor->version},
+          {"file", p.file.string()},
+          {"sha256", sha256_of_file(p.file)}};
 }
 
 Json manifest_of(const Session& session, const Pipeline& pipeline, const Source& source) {
@@ -58,24 +64,33 @@ void require_same_surroundings(const RunFolder& folder, const Json& now) {
   const Json before = Json::parse(read_file(folder.manifest_file()), nullptr, false);
   if (!before.is_object()) return;
   if (before.value("data_sha256", "") != now["data_sha256"]) {
-    throw DataError(fmt::format("the data is not what {} began with (then: {}); put it back, or move the run aside with --fresh",
-                                folder.path().string(), before.value("data", "")));
+    throw DataError(
+        fmt::format("the data is not what {} began with (then: {}); put it back, or move the run aside with --fresh",
+                    folder.path().string(), before.value("data", "")));
   }
   const Json& old_plugins = before.value("plugins", Json::array());
   for (const Json& plugin : now["plugins"]) {
-    const auto same = [&](const Json& p) { return p.value("kind", "") == plugin["kind"] && p.value("id", "") == plugin["id"]; };
+    const auto same = [&](const Json& p) {
+      return p.value("kind", "") == plugin["kind"] && p.value("id", "") == plugin["id"];
+    };
     const auto old = std::find_if(old_plugins.begin(), old_plugins.end(), same);
     if (old == old_plugins.end() || old->value("sha256", "") == plugin["sha256"]) continue;
-    log_warning(fmt::format("plugin \"{}\" is another build than the one that began {}: the rest of the run is valid, but may not be bit for bit the same",
-                            plugin["id"].get<std::string>(), folder.path().string()));
+    log_warning(
+        fmt::format("plugin \"{}\" is another build than the one that began {}: the rest of the run is valid, but may "
+                    "not be bit for bit the same",
+                    plugin["id"].get<std::string>(), folder.path().string()));
   }
-  if (before.value("sdpipe", "") != now["sdpipe"]) log_warning(fmt::format("{} was begun by sdpipe {}", folder.path().string(), before.value("sdpipe", "")));
+  if (before.value("sdpipe", "") != now["sdpipe"])
+    log_warning(fmt::format("{} was begun by sdpipe {}", folder.path().string(), before.value("sdpipe", "")));
 }
 
 class RunVerb {
  public:
   RunVerb(Session& session, const Pipeline& pipeline, const RunFolder& folder)
-      : session_(session), pipeline_(pipeline), folder_(folder), source_(open_source(data_options(pipeline))),
+      : session_(session),
+        pipeline_(pipeline),
+        folder_(folder),
+        source_(open_source(data_options(pipeline))),
         model_(make_model(pipeline, sample_shape(source_->shape()))) {}
 
   void execute() {
@@ -96,7 +111,9 @@ class RunVerb {
     const uint64_t total = pipeline_.train ? static_cast<uint64_t>(pipeline_.train->integer("images")) : 0;
     std::unique_ptr<Progress> progress;
     const auto show = [&](const TrainingProgress& p) {
-      if (!progress) progress = std::make_unique<Progress>("train", "images", static_cast<uint64_t>(p.images), total, session_.progress());
+      if (!progress)
+        progress =
+            std::make_unique<Progress>("train", "images", static_cast<uint64_t>(p.images), total, session_.progress());
       progress->update(static_cast<uint64_t>(p.images), fmt::format("loss {:.4g}", p.loss));
       if (p.images >= p.total_images) progress->finish(fmt::format("loss {:.4g}", p.loss));
     };
@@ -106,7 +123,9 @@ class RunVerb {
   fs::path marker() const { return folder_.samples() / "samples.json"; }
 
   // What the pictures depend on, beside the run itself.
-  Json picture_facts(const TrainedModel& trained) const { return {{"images", trained.state.images}, {"settings_sha256", sha256(as_bytes(to_toml(pipeline_)))}}; }
+  Json picture_facts(const TrainedModel& trained) const {
+    return {{"images", trained.state.images}, {"settings_sha256", sha256(as_bytes(to_toml(pipeline_)))}};
+  }
 
   bool pictures_may_be_current() const { return fs::exists(marker()) && fs::exists(folder_.report_file()); }
 
@@ -116,8 +135,10 @@ class RunVerb {
   }
 
   SampleSet draw(const TrainedModel& trained, const PluginChoice& sampler, int64_t count) {
-    Progress progress(fmt::format("sample {}", sampler.plugin->id()), "images", 0, static_cast<uint64_t>(count), session_.progress());
-    SampleRequest request{count, &stop_requested(), [&](int64_t done) { progress.update(static_cast<uint64_t>(done)); }};
+    Progress progress(fmt::format("sample {}", sampler.plugin->id()), "images", 0, static_cast<uint64_t>(count),
+                      session_.progress());
+    SampleRequest request{count, &stop_requested(),
+                          [&](int64_t done) { progress.update(static_cast<uint64_t>(done)); }};
     SampleSet set = draw_samples(pipeline_, model_, trained, sampler, request);
     progress.finish();
     return set;
@@ -128,7 +149,8 @@ class RunVerb {
     std::vector<PluginChoice> choices = {pipeline_.sampler};
     for (const Plugin& plugin : session_.registry().plugins()) {
       if (plugin.kind() != SDP_KIND_SAMPLER || plugin.id() == pipeline_.sampler.plugin->id()) continue;
-      const bool required = std::any_of(plugin.schema.begin(), plugin.schema.end(), [](const Param& p) { return !p.def; });
+      const bool required =
+          std::any_of(plugin.schema.begin(), plugin.schema.end(), [](const Param& p) { return !p.def; });
       if (!required) choices.push_back({&plugin, default_settings(plugin.schema), {}});
     }
     return choices;
@@ -137,7 +159,8 @@ class RunVerb {
   void draw_pictures(const TrainedModel& trained) {
     fs::create_directories(folder_.samples());
     fs::remove(marker());
-    const SamplerGrid chosen{pipeline_.sampler.plugin->id(), draw(trained, pipeline_.sampler, pipeline_.sample.integer("count"))};
+    const SamplerGrid chosen{pipeline_.sampler.plugin->id(),
+                             draw(trained, pipeline_.sampler, pipeline_.sample.integer("count"))};
     write_sample_files(folder_.samples(), chosen.samples.images);
     std::vector<SamplerGrid> grids;
     for (const PluginChoice& choice : samplers()) {
@@ -150,8 +173,16 @@ class RunVerb {
     const std::vector<int64_t> followed = choose_images(source_->size(), followed_images, seed() + 1);
     const std::vector<double> times = {0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0};
     const at::Tensor x_0 = read_batch(*source_, followed).to(tensor_options(pipeline_));
-    const RunReport report{pipeline_, trained, chosen, grids, along_path(model_, trained, x_0, times, seed()), describe_prior(pipeline_, trained),
-                           source_->describe(), folder_.metrics_file(), folder_.timing_file(), to_toml(pipeline_)};
+    const RunReport report{pipeline_,
+                           trained,
+                           chosen,
+                           grids,
+                           along_path(model_, trained, x_0, times, seed()),
+                           describe_prior(pipeline_, trained),
+                           source_->describe(),
+                           folder_.metrics_file(),
+                           folder_.timing_file(),
+                           to_toml(pipeline_)};
     write_file(folder_.report_file(), render_report(report));
     write_file(marker(), picture_facts(trained).dump() + "\n");
   }
@@ -172,7 +203,8 @@ int run(Session& session, const RunArguments& arguments) {
   const Pipeline pipeline = session.load(arguments.file, arguments.overrides);
   const fs::path place = session.runs / pipeline.run.text("name");
   if (arguments.fresh) {
-    if (const fs::path aside = move_run_aside(place); !aside.empty()) log_info(fmt::format("the old run is now {}", aside.string()));
+    if (const fs::path aside = move_run_aside(place); !aside.empty())
+      log_info(fmt::format("the old run is now {}", aside.string()));
   }
   const RunFolder folder(place);
   require_same_run(session, folder, pipeline);

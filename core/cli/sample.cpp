@@ -14,14 +14,17 @@ int sample(Session& session, const SampleArguments& arguments) {
   install_stop_handlers();
   const FoundRun found = find_run(session, arguments.run, arguments.overrides);
   const Pipeline& pipeline = found.pipeline;
-  const auto checkpoint = found.checkpoint ? read_checkpoint(*found.checkpoint) : newest_checkpoint(found.folder / "checkpoints");
-  if (!checkpoint) throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", found.folder.string()));
+  const auto checkpoint =
+      found.checkpoint ? read_checkpoint(*found.checkpoint) : newest_checkpoint(found.folder / "checkpoints");
+  if (!checkpoint)
+    throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", found.folder.string()));
   const Model model = make_model(pipeline, stored_shape(*checkpoint));
   const auto trained = load_trained(pipeline, *checkpoint, model);
   const std::string id = pipeline.sampler.plugin->id();
   const int64_t count = pipeline.sample.integer("count");
   Progress progress(fmt::format("sample {}", id), "images", 0, static_cast<uint64_t>(count), session.progress());
-  const SampleRequest request{count, &stop_requested(), [&](int64_t done) { progress.update(static_cast<uint64_t>(done)); }};
+  const SampleRequest request{count, &stop_requested(),
+                              [&](int64_t done) { progress.update(static_cast<uint64_t>(done)); }};
   SampleSet set;
   try {
     set = draw_samples(pipeline, model, *trained, pipeline.sampler, request);
@@ -29,7 +32,9 @@ int sample(Session& session, const SampleArguments& arguments) {
     throw Stopped("stopped before the samples were complete; nothing was written");
   }
   progress.finish();
-  const fs::path output = arguments.output.empty() ? found.folder / fmt::format("samples-{}-{}", id, pipeline.sample.integer("steps")) : arguments.output;
+  const fs::path output = arguments.output.empty()
+                              ? found.folder / fmt::format("samples-{}-{}", id, pipeline.sample.integer("steps"))
+                              : arguments.output;
   fs::create_directories(output);
   write_sample_files(output, set.images);
   fmt::print("{}\n", (output / "grid.png").string());

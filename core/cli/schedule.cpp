@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-
 #include "core/base/files.hpp"
 #include "core/base/json.hpp"
 #include "core/cli/signals.hpp"
@@ -18,18 +17,25 @@ struct Node {
 
 std::vector<Node> chosen_nodes(const Pipeline& pipeline, const Path& path) {
   std::vector<Node> nodes = {{0, path.level(0), path.sigma(0)}};
-  for (const double t : sampling_nodes(path, pipeline.sample.integer("steps"), pipeline.sample.text("spacing"))) nodes.push_back({t, path.level(t), path.sigma(t)});
+  for (const double t : sampling_nodes(path, pipeline.sample.integer("steps"), pipeline.sample.text("spacing")))
+    nodes.push_back({t, path.level(t), path.sigma(t)});
   return nodes;
 }
 
 std::string draw(const Path& path, const std::vector<Node>& nodes, const std::string& unit) {
   Series line{"level", {}, path.levels()}, dots{"sampling nodes", {}, {}, false, true};
-  for (size_t i = 0; i < path.levels().size(); ++i) line.x.push_back(static_cast<double>(i) / static_cast<double>(path.levels().size() - 1));
+  for (size_t i = 0; i < path.levels().size(); ++i)
+    line.x.push_back(static_cast<double>(i) / static_cast<double>(path.levels().size() - 1));
   for (const Node& n : nodes) {
     dots.x.push_back(n.t);
     dots.y.push_back(n.level);
   }
-  return render(Plot{"Corruption level", "t", unit.empty() ? "level(t)" : fmt::format("level(t) ({})", unit), false, false, {line, dots}});
+  return render(Plot{"Corruption level",
+                     "t",
+                     unit.empty() ? "level(t)" : fmt::format("level(t) ({})", unit),
+                     false,
+                     false,
+                     {line, dots}});
 }
 
 void print_table(const std::vector<Node>& nodes, const std::string& unit) {
@@ -46,7 +52,8 @@ int schedule(Session& session, const ScheduleArguments& arguments) {
   const auto source = open_source(data_options(pipeline));
   const auto corruption = make_corruption(pipeline, sample_shape(source->shape()));
   const uint64_t seed = static_cast<uint64_t>(pipeline.run.integer("seed"));
-  const DataCalibration data(*source, *corruption, tensor_options(pipeline), calibration_images, calibration_batch, seed);
+  const DataCalibration data(*source, *corruption, tensor_options(pipeline), calibration_images, calibration_batch,
+                             seed);
   const Path path = select_path(pipeline, data, &stop_requested());
   const std::vector<Node> nodes = chosen_nodes(pipeline, path);
   if (!arguments.svg.empty()) write_file(arguments.svg, draw(path, nodes, corruption->level_unit()));

@@ -39,12 +39,14 @@ FoundRun find_run(Session& session, const fs::path& path, const std::vector<std:
   const bool is_checkpoint = fs::exists(whole / "MANIFEST.json");
   const fs::path folder = is_checkpoint ? whole.parent_path().parent_path() : whole;
   if (!fs::exists(folder / "resolved.toml")) {
-    throw CheckpointError(fmt::format("{} is neither a run's folder (with resolved.toml in it) nor a checkpoint of one", path.string()));
+    throw CheckpointError(
+        fmt::format("{} is neither a run's folder (with resolved.toml in it) nor a checkpoint of one", path.string()));
   }
   const Pipeline as_trained = load_pipeline(folder / "resolved.toml", {}, session.registry());
   FoundRun run{folder, std::nullopt, session.load(folder / "resolved.toml", overrides)};
   if (const auto changed = identity_differences(as_trained, run.pipeline); !changed.empty()) {
-    throw UsageError(fmt::format("{} cannot be changed after training; here only [sampler], [sample] and run.threads can", join(changed)));
+    throw UsageError(fmt::format(
+        "{} cannot be changed after training; here only [sampler], [sample] and run.threads can", join(changed)));
   }
   if (is_checkpoint) run.checkpoint = whole;
   return run;

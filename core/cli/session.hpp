@@ -31,8 +31,8 @@ struct Session {
 
 // What `sdpipe run` and `sdpipe sample` find of an earlier run: its folder, and the pipeline it was made with.
 struct FoundRun {
-  std::filesystem::path folder;                          // runs/NAME
-  std::optional<std::filesystem::path> checkpoint;       // where one was named
+  std::filesystem::path folder;                     // runs/NAME
+  std::optional<std::filesystem::path> checkpoint;  // where one was named
   Pipeline pipeline;
 };
 // `path` is a run's folder or a checkpoint in it. Throws CheckpointError where it is neither.

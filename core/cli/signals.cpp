@@ -1,8 +1,8 @@
 #include "core/cli/signals.hpp"
 
+#include <unistd.h>
 #include <csignal>
 #include <cstring>
-#include <unistd.h>
 
 #include "core/base/error.hpp"
 #include "core/host/services.hpp"

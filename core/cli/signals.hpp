@@ -1,4 +1,5 @@
-// SIGTERM, SIGINT, SIGUSR1: finish the step, save, exit 75; a second one exits at once. A crash inside a plugin names it.
+// SIGTERM, SIGINT, SIGUSR1: finish the step, save, exit 75; a second one exits at once. A crash inside a plugin names
+// it.
 #pragma once
 
 #include <atomic>

@@ -29,8 +29,9 @@ std::optional<std::array<int64_t, 2>> check_center(const Value& value, std::vect
     const auto* y = (*pair)[1].get_if<int64_t>();
     if (x && y && *x >= 0 && *y >= 0) return std::array{*x, *y};
   }
-  problems.push_back({value.where, "table \"data.crop\": parameter \"center\" must be \"image\" or [x, y] in px from the "
-                                   "upper left corner"});
+  problems.push_back({value.where,
+                      "table \"data.crop\": parameter \"center\" must be \"image\" or [x, y] in px from the "
+                      "upper left corner"});
   return std::nullopt;
 }
 
@@ -50,11 +51,13 @@ std::optional<Crop> check_crop(const Value& value, std::vector<Problem>& problem
 }
 
 // A key that does nothing would be a wrong belief about the data; at its default it says nothing.
-void check_idle_keys(const std::string& type, const Settings& settings, const Table& table, std::vector<Problem>& problems) {
+void check_idle_keys(const std::string& type, const Settings& settings, const Table& table,
+                     std::vector<Problem>& problems) {
   const bool folder = type == "folder";
   const auto refuse = [&](const Position& where, std::string_view key) {
-    complain(problems, where, fmt::format("parameter \"{}\" has no meaning where type = \"{}\"; only {} it", key, type,
-                                          folder ? "idx and cifar have" : "folder has"));
+    complain(problems, where,
+             fmt::format("parameter \"{}\" has no meaning where type = \"{}\"; only {} it", key, type,
+                         folder ? "idx and cifar have" : "folder has"));
   };
   for (const Param& param : data_schema()) {
     const bool folders_own = param.key == "channels" || param.key == "resize" || param.key == "on_bad_file";

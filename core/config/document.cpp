@@ -63,12 +63,18 @@ class Reader {
   std::optional<Value> value(const toml::node& node, int depth) {
     Value out;
     out.where = position(node.source());
-    if (const auto* boolean = node.as_boolean()) out.data = boolean->get();
-    else if (const auto* integer = node.as_integer()) out.data = integer->get();
-    else if (const auto* real = node.as_floating_point()) out.data = real->get();
-    else if (const auto* text = node.as_string()) out.data = text->get();
-    else if (const auto* inner = node.as_table()) out.data = table(*inner, depth);
-    else if (const auto* list = node.as_array()) out.data = array(*list, depth);
+    if (const auto* boolean = node.as_boolean())
+      out.data = boolean->get();
+    else if (const auto* integer = node.as_integer())
+      out.data = integer->get();
+    else if (const auto* real = node.as_floating_point())
+      out.data = real->get();
+    else if (const auto* text = node.as_string())
+      out.data = text->get();
+    else if (const auto* inner = node.as_table())
+      out.data = table(*inner, depth);
+    else if (const auto* list = node.as_array())
+      out.data = array(*list, depth);
     else {
       complain(problems_, out.where, "a pipeline file has no dates or times: put the value in quotes");
       return std::nullopt;
@@ -94,7 +100,8 @@ std::string syntax_text(const toml::parse_error& error) { return fmt::format("no
 
 bool has_long_line(const std::shared_ptr<const SourceText>& source, std::vector<Problem>& problems) {
   const auto& lines = source->lines;
-  const auto it = std::find_if(lines.begin(), lines.end(), [](const std::string& line) { return line.size() > kMaxLine; });
+  const auto it =
+      std::find_if(lines.begin(), lines.end(), [](const std::string& line) { return line.size() > kMaxLine; });
   if (it == lines.end()) return false;
   // The position has no line, so that 8 KiB are not printed.
   complain(problems, {source, 0, 0},

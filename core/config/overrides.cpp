@@ -134,7 +134,8 @@ class Walk {
     Array* list = value.get_if<Array>();
     const bool of_tables = list && !list->empty() && (*list)[0].get_if<Table>();
     if (of_tables) return {nullptr, list};
-    throw Refused{{argument_.at(i), fmt::format("\"{}\" is {}, not a table", argument_.name(i + 1), value.type_name())}};
+    throw Refused{
+        {argument_.at(i), fmt::format("\"{}\" is {}, not a table", argument_.name(i + 1), value.type_name())}};
   }
 
   Document& document_;
@@ -168,9 +169,9 @@ class Override {
     auto& entries = holder.table->entries;
     const auto it = std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.key == last(); });
     if (it == entries.end()) {
-      throw Refused{{argument_.at(last_index()),
-                     fmt::format("nothing to remove: \"{}\" is not in the file{}", argument_.name(),
-                                 did_you_mean(last(), holder.table->keys()))}};
+      throw Refused{
+          {argument_.at(last_index()), fmt::format("nothing to remove: \"{}\" is not in the file{}", argument_.name(),
+                                                   did_you_mean(last(), holder.table->keys()))}};
     }
     entries.erase(it);
   }
@@ -244,16 +245,18 @@ class Override {
   }
 
   [[noreturn]] void refuse_merge_into_list(size_t size) const {
-    throw Refused{{argument_.at(last_index()),
-                   fmt::format("\"{0}\" is a list of {1}: say which one, for example {0}.0={2}", argument_.name(), size,
-                               argument_.value)}};
+    throw Refused{
+        {argument_.at(last_index()), fmt::format("\"{0}\" is a list of {1}: say which one, for example {0}.0={2}",
+                                                 argument_.name(), size, argument_.value)}};
   }
 
   static void merge(Table& into, Table from) {
     for (Table::Entry& entry : from.entries) {
       Table::Entry* old = into.find(entry.key);
-      if (old) *old = std::move(entry);
-      else into.entries.push_back(std::move(entry));
+      if (old)
+        *old = std::move(entry);
+      else
+        into.entries.push_back(std::move(entry));
     }
   }
 

@@ -25,7 +25,9 @@ class Checker {
  public:
   Checker(const Document& document, const std::filesystem::path& file, const Registry& registry,
           std::vector<Problem>& problems)
-      : document_(document), file_(file), plugins_(registry, std::filesystem::absolute(file).parent_path(), problems),
+      : document_(document),
+        file_(file),
+        plugins_(registry, std::filesystem::absolute(file).parent_path(), problems),
         problems_(problems) {}
 
   Pipeline check() {
@@ -48,7 +50,8 @@ class Checker {
     for (const Table::Entry& entry : document_.root.entries) {
       if (entry.key == "variant" || entry.key == "ablate") {
         complain(entry.key_where, fmt::format("[[{}]] is not supported in this version: run one pipeline file for each "
-                                              "case, or use overrides", entry.key));
+                                              "case, or use overrides",
+                                              entry.key));
       } else if (!std::count(std::begin(kTables), std::end(kTables), entry.key)) {
         check_stray(entry);
       }
@@ -113,7 +116,8 @@ class Checker {
     const bool plain = !text.empty() && text.find('/') == std::string::npos && text[0] != '.' && text[0] != '-';
     if (plain && !control && text.size() <= 200) return;
     complain(name->where, fmt::format("table \"run\": parameter \"name\" must be a plain folder name (no \"/\", no "
-                                      "\".\" or \"-\" in front, at most 200 bytes), not {}", toml_text(text)));
+                                      "\".\" or \"-\" in front, at most 200 bytes), not {}",
+                                      toml_text(text)));
   }
 
   void check_data(Pipeline& pipeline) {
@@ -150,7 +154,8 @@ class Checker {
     Settings& train = *pipeline.train;
     const Settings::Entry* betas = entry(train, "betas");
     if (betas && std::get<std::vector<double>>(betas->value).size() != 2) {
-      complain(betas->where, "table \"train\": parameter \"betas\" must have 2 elements, the decays of Adam's two moments");
+      complain(betas->where,
+               "table \"train\": parameter \"betas\" must have 2 elements, the decays of Adam's two moments");
     }
     check_train_lengths(train);
   }
@@ -159,7 +164,8 @@ class Checker {
     const std::string id = pipeline.model.plugin->id();
     const bool is_fitted = SDP_HAS(pipeline.model.plugin->descriptor->model, sdp_model_vt, fit);
     const bool has_train = document_.root.find("train") != nullptr;
-    if (is_fitted && train) complain(train->where, fmt::format("model \"{}\" is fitted, not trained: remove [train]", id));
+    if (is_fitted && train)
+      complain(train->where, fmt::format("model \"{}\" is fitted, not trained: remove [train]", id));
     if (!is_fitted && !has_train) {
       complain(pipeline.model.where, fmt::format("model \"{}\" is trained: add [train] with images = N", id));
     }
@@ -172,8 +178,8 @@ class Checker {
     if (!images || !batch || !every) return;
     const int64_t n = std::get<int64_t>(images->value), b = std::get<int64_t>(batch->value);
     if (n < b) {
-      complain(images->where, fmt::format("table \"train\": parameter \"images\" must be at least one batch of {}, not {}",
-                                          b, n));
+      complain(images->where,
+               fmt::format("table \"train\": parameter \"images\" must be at least one batch of {}, not {}", b, n));
     }
     if (std::get<int64_t>(every->value) == 0) every->value = std::max(b, n / 10);
   }
@@ -191,9 +197,8 @@ class Checker {
     for (const PluginChoice& operator_ : pipeline.corruption) used.push_back(&operator_);
     const auto set_to = [&](std::string_view key, std::string_view value) {
       const auto& entries = pipeline.run.entries();
-      return std::any_of(entries.begin(), entries.end(), [&](const auto& e) {
-        return e.key == key && std::get<std::string>(e.value) == value;
-      });
+      return std::any_of(entries.begin(), entries.end(),
+                         [&](const auto& e) { return e.key == key && std::get<std::string>(e.value) == value; });
     };
     const bool exact = set_to("precision", "float64"), cuda = set_to("device", "cuda");
     for (const PluginChoice* choice : used) {
@@ -224,7 +229,8 @@ std::string all_of(const std::vector<Problem>& problems, const std::string& name
 void sort_by_place(std::vector<Problem>& problems, const Document& document) {
   const auto place = [&](const Problem& p) {
     const bool from_file = p.where.source == document.source;
-    return std::tuple(!from_file, from_file || !p.where.source ? "" : p.where.source->name, p.where.line, p.where.column);
+    return std::tuple(!from_file, from_file || !p.where.source ? "" : p.where.source->name, p.where.line,
+                      p.where.column);
   };
   std::stable_sort(problems.begin(), problems.end(),
                    [&](const Problem& a, const Problem& b) { return place(a) < place(b); });

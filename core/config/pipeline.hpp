@@ -19,8 +19,8 @@ namespace sdpipe {
 struct PluginChoice {
   const Plugin* plugin = nullptr;  // lives in the Registry
   Settings settings;
-  Position where;                  // of the table
-  double from = 0, to = 1;         // of an operator in a composition: the part of level 0 to 1 in which it acts
+  Position where;           // of the table
+  double from = 0, to = 1;  // of an operator in a composition: the part of level 0 to 1 in which it acts
 };
 
 // Where a plugin's parameter stands, for errors that a plugin raises about it; the table where it is a default.
@@ -41,7 +41,7 @@ struct Pipeline {
   PluginChoice schedule;                 // fills levels, and sigma where `noise` is absent
   std::optional<PluginChoice> noise;     // fills sigma
   PluginChoice model;
-  std::optional<Settings> train;         // absent exactly where the model is fitted
+  std::optional<Settings> train;  // absent exactly where the model is fitted
   PluginChoice sampler;
   Settings sample;  // steps, count, prior, basis, spacing, seed, batch, clamp
 

@@ -36,7 +36,8 @@ const Plugin* PluginTables::find(int32_t kind, const Table& table, std::string_v
   }
   const std::string* id = type->value.get_if<std::string>();
   if (!id) {
-    complain(type->value.where, fmt::format("table \"{}\": \"type\" must be a string, not {}", slot, type->value.type_name()));
+    complain(type->value.where,
+             fmt::format("table \"{}\": \"type\" must be a string, not {}", slot, type->value.type_name()));
     return nullptr;
   }
   if (const Plugin* plugin = registry_.find(kind, *id)) return plugin;
@@ -46,8 +47,8 @@ const Plugin* PluginTables::find(int32_t kind, const Table& table, std::string_v
                                             known(kind, capability)));
     return nullptr;
   }
-  complain(type->value.where, fmt::format("no {} named {}{}{}", kind_name(kind), toml_text(*id), known(kind, capability),
-                                          did_you_mean(*id, ids(kind, capability))));
+  complain(type->value.where, fmt::format("no {} named {}{}{}", kind_name(kind), toml_text(*id),
+                                          known(kind, capability), did_you_mean(*id, ids(kind, capability))));
   return nullptr;
 }
 
@@ -82,16 +83,19 @@ void PluginTables::check_window(PluginChoice& choice, const Table& table, bool i
   if (!in_composition) {
     for (const Table::Entry* entry : {from, to}) {
       if (!entry) continue;
-      complain(entry->key_where, fmt::format("{}: \"{}\" belongs to an operator of a composition, a list of [[corruption]] "
-                                             "tables: remove it", what, entry->key));
+      complain(entry->key_where,
+               fmt::format("{}: \"{}\" belongs to an operator of a composition, a list of [[corruption]] "
+                           "tables: remove it",
+                           what, entry->key));
     }
     return;
   }
   if (from) choice.from = window_end(*from, 0, what);
   if (to) choice.to = window_end(*to, 1, what);
   if (choice.from < choice.to) return;
-  complain((to ? to : from)->value.where,
-           fmt::format("{}: \"from\" must be smaller than \"to\", but they are {} and {}", what, choice.from, choice.to));
+  complain(
+      (to ? to : from)->value.where,
+      fmt::format("{}: \"from\" must be smaller than \"to\", but they are {} and {}", what, choice.from, choice.to));
 }
 
 PluginChoice PluginTables::one(int32_t kind, const Table& table, std::string_view slot) {
@@ -110,8 +114,8 @@ std::vector<PluginChoice> PluginTables::corruption(const Value& value) {
   for (size_t i = 0; i < list->size(); ++i) {
     const Table* table = (*list)[i].get_if<Table>();
     if (!table) {
-      complain((*list)[i].where, fmt::format("\"corruption\" must be a list of tables, but element {} is {}", i,
-                                             (*list)[i].type_name()));
+      complain((*list)[i].where,
+               fmt::format("\"corruption\" must be a list of tables, but element {} is {}", i, (*list)[i].type_name()));
       continue;
     }
     const Plugin* plugin = find(SDP_KIND_CORRUPTION, *table, fmt::format("corruption.{}", i), 0);
@@ -149,14 +153,16 @@ void PluginTables::check_pair(const PluginChoice& schedule, const std::optional<
              fmt::format("schedule \"{}\" fills sigma as well as levels: remove [noise]", schedule.plugin->id()));
   }
   if (!fills_both && !noise_entry) {
-    complain(schedule.where, fmt::format("schedule \"{}\" fills levels only: add [noise] with a schedule that fills sigma{}",
-                                         schedule.plugin->id(), known(SDP_KIND_SCHEDULE, SDP_CAP_FILLS_SIGMA)));
+    complain(schedule.where,
+             fmt::format("schedule \"{}\" fills levels only: add [noise] with a schedule that fills sigma{}",
+                         schedule.plugin->id(), known(SDP_KIND_SCHEDULE, SDP_CAP_FILLS_SIGMA)));
   }
-  const bool noise_fills_both = noise && noise->plugin && noise->plugin->has(SDP_CAP_FILLS_LEVEL) &&
-                                noise->plugin->has(SDP_CAP_FILLS_SIGMA);
+  const bool noise_fills_both =
+      noise && noise->plugin && noise->plugin->has(SDP_CAP_FILLS_LEVEL) && noise->plugin->has(SDP_CAP_FILLS_SIGMA);
   if (noise_fills_both && !fills_both) {
-    complain(noise->where, fmt::format("schedule \"{}\" fills levels as well as sigma: put it in [schedule] and remove [noise]",
-                                       noise->plugin->id()));
+    complain(noise->where,
+             fmt::format("schedule \"{}\" fills levels as well as sigma: put it in [schedule] and remove [noise]",
+                         noise->plugin->id()));
   }
 }
 

@@ -25,7 +25,8 @@ class PluginTables {
   PluginChoice levels(const Table& table);
   PluginChoice sigma(const Table& table);
   // Each of level and sigma must come from exactly one of the two.
-  void check_pair(const PluginChoice& schedule, const std::optional<PluginChoice>& noise, const Table::Entry* noise_entry);
+  void check_pair(const PluginChoice& schedule, const std::optional<PluginChoice>& noise,
+                  const Table::Entry* noise_entry);
   // `; known: blur, mask`: the plugins of a kind that have the capability (0: all), for messages.
   std::string known(int32_t kind, uint32_t capability) const;
 

@@ -9,7 +9,8 @@ namespace sdpipe {
 namespace {
 
 void write_settings(std::string& out, const Settings& settings) {
-  for (const Settings::Entry& entry : settings.entries()) out += fmt::format("{} = {}\n", entry.key, toml_text(entry.value));
+  for (const Settings::Entry& entry : settings.entries())
+    out += fmt::format("{} = {}\n", entry.key, toml_text(entry.value));
 }
 
 void write_plugin(std::string& out, std::string_view header, const PluginChoice& choice, bool in_composition) {
@@ -34,12 +35,9 @@ void write_data(std::string& out, const Pipeline& pipeline) {
 using Facts = std::vector<std::pair<std::string, std::string>>;
 
 bool is_indifferent(const std::string& key) {
-  static const std::set<std::string> keys = {"run.threads",
-                                             "run.device",
-                                             "data.workers",
-                                             "train.checkpoint_every_images",
-                                             "train.keep_checkpoints",
-                                             "train.log_every"};
+  static const std::set<std::string> keys = {
+      "run.threads",    "run.device", "data.workers", "train.checkpoint_every_images", "train.keep_checkpoints",
+      "train.log_every"};
   return keys.count(key) != 0;
 }
 

@@ -42,8 +42,8 @@ void load_images(PluginChoice& choice) {
   }
 }
 
-void select_into(const PluginChoice& choice, const CalibrationData& data, std::vector<double>* level, std::vector<double>* sigma,
-                 const std::atomic<bool>* cancel) {
+void select_into(const PluginChoice& choice, const CalibrationData& data, std::vector<double>* level,
+                 std::vector<double>* sigma, const std::atomic<bool>* cancel) {
   located(choice, [&] {
     const Schedule schedule(*choice.plugin, choice.settings);
     schedule.select(data, path_points, level, sigma, cancel);

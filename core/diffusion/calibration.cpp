@@ -36,7 +36,8 @@ at::Tensor DataCalibration::corrupt(uint32_t k, double level) const {
   const std::vector<uint64_t>& keys = keys_.at(k);
   const double share = level / corruption_.level_max();
   return corruption_.apply({std::vector<double>(keys.size(), share), std::vector<double>(keys.size(), level),
-                            std::vector<double>(keys.size(), 0.0), keys}, batches_.at(k));
+                            std::vector<double>(keys.size(), 0.0), keys},
+                           batches_.at(k));
 }
 
 int64_t DataCalibration::n_images() const {

@@ -16,7 +16,8 @@ at::Tensor dct_matrix(int64_t n, const at::TensorOptions& options) {
   for (int64_t i = 0; i < n; ++i) {
     const double scale = std::sqrt((i == 0 ? 1.0 : 2.0) / length);
     for (int64_t j = 0; j < n; ++j) {
-      d[i * n + j] = scale * std::cos(std::numbers::pi * static_cast<double>(i) * (static_cast<double>(j) + 0.5) / length);
+      d[i * n + j] =
+          scale * std::cos(std::numbers::pi * static_cast<double>(i) * (static_cast<double>(j) + 0.5) / length);
     }
   }
   return matrix.to(options);

@@ -12,7 +12,9 @@ namespace sdpipe {
 ObjectiveOptions objective_options(const Settings& train) {
   ObjectiveOptions options;
   const std::string& weight = train.text("weight");
-  options.weight = weight == "uniform" ? Weight::uniform : weight == "inverse_sigma" ? Weight::inverse_sigma : Weight::inverse_variance;
+  options.weight = weight == "uniform"         ? Weight::uniform
+                   : weight == "inverse_sigma" ? Weight::inverse_sigma
+                                               : Weight::inverse_variance;
   const std::string& loss_at = train.text("loss_at");
   options.loss_at = loss_at == "clean" ? LossAt::clean : loss_at == "next" ? LossAt::next : LossAt::corrupted;
   options.next_step = train.real("next_step");
@@ -22,8 +24,9 @@ ObjectiveOptions objective_options(const Settings& train) {
 
 Objective::Objective(const Process& process, const ObjectiveOptions& options) : process_(process), options_(options) {
   if (options.weight != Weight::uniform && process.path().sigma(options.t_min) <= 0) {
-    throw RunError(fmt::format("train.weight divides by sigma, which is 0 at t_min = {}; raise train.t_min, or set train.weight = \"uniform\"",
-                               options.t_min));
+    throw RunError(fmt::format(
+        "train.weight divides by sigma, which is 0 at t_min = {}; raise train.t_min, or set train.weight = \"uniform\"",
+        options.t_min));
   }
 }
 
@@ -36,7 +39,8 @@ TrainingDraw Objective::draw(const at::Tensor& x_0, uint64_t seed, uint64_t firs
     draw.sample.push_back(sample);
     keys.push_back(key_of(seed, sample));
     t.push_back(options_.t_min + (1 - options_.t_min) * random_uniform({seed, Purpose::train_time, sample, step, 0}));
-    s.push_back(std::max(t.back() - options_.next_step * random_uniform({seed, Purpose::train_time, sample, step, 1}), 0.0));
+    s.push_back(
+        std::max(t.back() - options_.next_step * random_uniform({seed, Purpose::train_time, sample, step, 1}), 0.0));
   }
   draw.at = process_.at(std::move(t), keys);
   draw.next = process_.at(std::move(s), std::move(keys));
@@ -47,7 +51,9 @@ TrainingDraw Objective::draw(const at::Tensor& x_0, uint64_t seed, uint64_t firs
 at::Tensor Objective::weights(const Points& at, const at::Tensor& like) const {
   std::vector<double> w;
   for (const double sigma : at.sigma) {
-    w.push_back(options_.weight == Weight::inverse_variance ? 1 / (sigma * sigma) : options_.weight == Weight::inverse_sigma ? 1 / sigma : 1);
+    w.push_back(options_.weight == Weight::inverse_variance ? 1 / (sigma * sigma)
+                : options_.weight == Weight::inverse_sigma  ? 1 / sigma
+                                                            : 1);
   }
   return per_sample(w, like);
 }

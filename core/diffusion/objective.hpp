@@ -24,8 +24,8 @@ ObjectiveOptions objective_options(const Settings& train);
 
 // Everything random in one training step. `first` is the number of images seen before it, `step` the optimiser's.
 struct TrainingDraw {
-  Points at;     // of C_t
-  Points next;   // of C_s; used by loss_at = next alone
+  Points at;    // of C_t
+  Points next;  // of C_s; used by loss_at = next alone
   at::Tensor eps;
   std::vector<uint64_t> sample;
 };

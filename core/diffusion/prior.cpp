@@ -47,7 +47,8 @@ PriorStatistics PriorStatistics::estimate(const DataCalibration& data) {
 }
 
 NamedTensors PriorStatistics::named() const {
-  NamedTensors tensors = {{"prior.pool", pool}, {"prior.pool_keys", pool_keys}, {"prior.mean", mean}, {"prior.dct_variance", dct_variance}};
+  NamedTensors tensors = {
+      {"prior.pool", pool}, {"prior.pool_keys", pool_keys}, {"prior.mean", mean}, {"prior.dct_variance", dct_variance}};
   if (pixel_covariance.defined()) tensors["prior.pixel_covariance"] = pixel_covariance;
   return tensors;
 }
@@ -57,16 +58,20 @@ PriorStatistics PriorStatistics::from(const NamedTensors& tensors) {
     const auto it = tensors.find(name);
     return it == tensors.end() ? at::Tensor() : it->second;
   };
-  return {get("prior.pool"), get("prior.pool_keys"), get("prior.mean"), get("prior.dct_variance"), get("prior.pixel_covariance")};
+  return {get("prior.pool"), get("prior.pool_keys"), get("prior.mean"), get("prior.dct_variance"),
+          get("prior.pixel_covariance")};
 }
 
 Prior::Prior(const PriorStatistics& statistics, const Process& process, const PriorOptions& options)
     : statistics_(statistics), process_(process), options_(options) {
-  if (options.prior == "empirical") pool_order_ = choose_images(statistics.pool.size(0), statistics.pool.size(0), options.seed);
+  if (options.prior == "empirical")
+    pool_order_ = choose_images(statistics.pool.size(0), statistics.pool.size(0), options.seed);
   if (options.prior != "gaussian" || options.basis != "pixel") return;
   if (!statistics.pixel_covariance.defined()) {
-    throw RunError(fmt::format("sample.basis = \"pixel\" needs the whole covariance, which is kept for images of at most {} elements; use basis = \"dct\"",
-                               pixel_covariance_limit));
+    throw RunError(
+        fmt::format("sample.basis = \"pixel\" needs the whole covariance, which is kept for images of at most {} "
+                    "elements; use basis = \"dct\"",
+                    pixel_covariance_limit));
   }
   const auto [values, vectors] = at::linalg_eigh(statistics.pixel_covariance);
   factor_ = vectors * values.clamp_min(0).sqrt();
@@ -86,8 +91,10 @@ at::Tensor Prior::mean_image(Start& start, const std::vector<uint64_t>& sample) 
     }
   } else if (options_.prior == "gaussian") {
     const at::Tensor z = normal_like(mean, options_.seed, Purpose::prior, sample, 0, 1);
-    if (options_.basis == "dct") mean = statistics_.mean + inverse_dct2(z * statistics_.dct_variance.sqrt());
-    else mean = statistics_.mean + at::matmul(z.reshape({n, -1}), factor_.t()).view(shape);
+    if (options_.basis == "dct")
+      mean = statistics_.mean + inverse_dct2(z * statistics_.dct_variance.sqrt());
+    else
+      mean = statistics_.mean + at::matmul(z.reshape({n, -1}), factor_.t()).view(shape);
   }
   return mean;
 }
@@ -107,10 +114,13 @@ Start Prior::draw(uint64_t first, int64_t count, const at::TensorOptions& tensor
 
 std::string Prior::describe() const {
   if (options_.prior == "empirical") {
-    return "empirical: every trajectory starts from a corrupted training image (C_1 x_0 + sigma_1 eps), so samples may stay near that image";
+    return "empirical: every trajectory starts from a corrupted training image (C_1 x_0 + sigma_1 eps), so samples may "
+           "stay near that image";
   }
   if (options_.prior == "noise") return "noise: trajectories start from sigma_1 eps";
-  return fmt::format("gaussian ({}): trajectories start from a Gaussian with the mean and covariance of corrupted training images", options_.basis);
+  return fmt::format(
+      "gaussian ({}): trajectories start from a Gaussian with the mean and covariance of corrupted training images",
+      options_.basis);
 }
 
 }  // namespace sdpipe

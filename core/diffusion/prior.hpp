@@ -1,5 +1,5 @@
-// Where trajectories start: x_1 = C_1 x_0 + sigma_1 eps, which for blurs and masks is no standard normal. Its statistics
-// are kept in the checkpoint, so that sampling needs no data set.
+// Where trajectories start: x_1 = C_1 x_0 + sigma_1 eps, which for blurs and masks is no standard normal. Its
+// statistics are kept in the checkpoint, so that sampling needs no data set.
 //
 //   empirical   corrupted training images drawn by seed, as in Rissanen et al. (arXiv 2206.13397), plus noise
 //   gaussian    mean and covariance of C_1 x_0, diagonal in the DCT ("dct") or whole ("pixel"), plus noise
@@ -14,16 +14,16 @@
 
 namespace sdpipe {
 
-inline constexpr int64_t prior_pool = 1000;            // corrupted images that are kept
+inline constexpr int64_t prior_pool = 1000;              // corrupted images that are kept
 inline constexpr int64_t pixel_covariance_limit = 1024;  // elements of a sample
 
 // Named tensors, as they stand in a checkpoint.
 using NamedTensors = std::map<std::string, at::Tensor>;
 
 struct PriorStatistics {
-  at::Tensor pool;        // (n, channel, height, width), C_1 x_0 without noise
-  at::Tensor pool_keys;   // (n), int64: the bits of each image's key, so that its trajectory uses the same C_t
-  at::Tensor mean;        // (channel, height, width), float64
+  at::Tensor pool;              // (n, channel, height, width), C_1 x_0 without noise
+  at::Tensor pool_keys;         // (n), int64: the bits of each image's key, so that its trajectory uses the same C_t
+  at::Tensor mean;              // (channel, height, width), float64
   at::Tensor dct_variance;      // (channel, height, width), float64
   at::Tensor pixel_covariance;  // (d, d), float64; undefined above pixel_covariance_limit
 
@@ -58,7 +58,7 @@ class Prior {
   const PriorStatistics& statistics_;
   const Process& process_;
   PriorOptions options_;
-  at::Tensor factor_;               // pixel covariance = factor factor^T
+  at::Tensor factor_;  // pixel covariance = factor factor^T
   std::vector<int64_t> pool_order_;
 };
 

@@ -12,7 +12,8 @@
 namespace sdpipe {
 
 Path::Path(std::vector<double> level, std::vector<double> sigma) : level_(std::move(level)), sigma_(std::move(sigma)) {
-  if (level_.size() != sigma_.size() || level_.size() < 2) throw RunError("a path needs as many levels as sigmas, two at least");
+  if (level_.size() != sigma_.size() || level_.size() < 2)
+    throw RunError("a path needs as many levels as sigmas, two at least");
 }
 
 double Path::interpolate(const std::vector<double>& values, double t) {
@@ -45,7 +46,9 @@ Points Process::at(std::vector<double> t, std::vector<uint64_t> keys) const {
   return points;
 }
 
-Points Process::at(double t, const std::vector<uint64_t>& keys) const { return at(std::vector<double>(keys.size(), t), keys); }
+Points Process::at(double t, const std::vector<uint64_t>& keys) const {
+  return at(std::vector<double>(keys.size(), t), keys);
+}
 
 at::Tensor Process::noisy(const Points& at, const at::Tensor& x_0, const at::Tensor& eps) const {
   return corrupt(at, x_0).addcmul_(per_sample(at.sigma, x_0), eps);
@@ -54,11 +57,13 @@ at::Tensor Process::noisy(const Points& at, const at::Tensor& x_0, const at::Ten
 at::Tensor per_sample(std::span<const double> values, const at::Tensor& x) {
   std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
   shape[0] = static_cast<int64_t>(values.size());
-  return at::tensor(at::ArrayRef<double>(values.data(), values.size()), at::TensorOptions(at::kDouble)).view(shape).to(x.options());
+  return at::tensor(at::ArrayRef<double>(values.data(), values.size()), at::TensorOptions(at::kDouble))
+      .view(shape)
+      .to(x.options());
 }
 
-at::Tensor normal_like(const at::Tensor& x, uint64_t seed, Purpose purpose, std::span<const uint64_t> sample, uint32_t step,
-                       uint32_t draw) {
+at::Tensor normal_like(const at::Tensor& x, uint64_t seed, Purpose purpose, std::span<const uint64_t> sample,
+                       uint32_t step, uint32_t draw) {
   at::Tensor noise = at::empty_like(x);
   RandomScope scope;
   scope.seed = seed;

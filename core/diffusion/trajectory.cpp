@@ -17,8 +17,9 @@ std::vector<double> sampling_nodes(const Path& path, int64_t steps, const std::s
   const double n = static_cast<double>(steps);
   const bool logarithm = spacing == "log_sigma";
   if (spacing != "uniform" && (!path.sigma_rises_strictly() || (logarithm && path.sigma(0) <= 0))) {
-    throw RunError(fmt::format("sample.spacing = \"{}\" needs a sigma(t) that rises strictly{}; use spacing = \"uniform\"", spacing,
-                               logarithm ? " from above 0" : ""));
+    throw RunError(
+        fmt::format("sample.spacing = \"{}\" needs a sigma(t) that rises strictly{}; use spacing = \"uniform\"",
+                    spacing, logarithm ? " from above 0" : ""));
   }
   constexpr double rho = 7;
   const auto forth = [&](double sigma) { return logarithm ? std::log(sigma) : std::pow(sigma, 1 / rho); };
@@ -26,8 +27,10 @@ std::vector<double> sampling_nodes(const Path& path, int64_t steps, const std::s
   std::vector<double> nodes;
   for (int64_t k = 1; k <= steps; ++k) {
     const double share = static_cast<double>(k) / n;
-    if (spacing == "uniform" || k == steps) nodes.push_back(share);
-    else nodes.push_back(path.time_of_sigma(back(std::lerp(forth(path.sigma(0)), forth(path.sigma(1)), share))));
+    if (spacing == "uniform" || k == steps)
+      nodes.push_back(share);
+    else
+      nodes.push_back(path.time_of_sigma(back(std::lerp(forth(path.sigma(0)), forth(path.sigma(1)), share))));
   }
   return nodes;
 }
@@ -45,8 +48,12 @@ class DenoisedPath : public SamplerPath {
     at::Tensor x0_hat = denoiser_.x0_hat(process().at(t, keys_), x);
     return options_.clamp ? x0_hat.clamp_(-1, 1) : x0_hat;
   }
-  at::Tensor corrupt(double t, const at::Tensor& x) const override { return process().corrupt(process().at(t, keys_), x); }
-  at::Tensor adjoint(double t, const at::Tensor& x) const override { return process().adjoint(process().at(t, keys_), x); }
+  at::Tensor corrupt(double t, const at::Tensor& x) const override {
+    return process().corrupt(process().at(t, keys_), x);
+  }
+  at::Tensor adjoint(double t, const at::Tensor& x) const override {
+    return process().adjoint(process().at(t, keys_), x);
+  }
   double sigma(double t) const override { return process().path().sigma(t); }
   int64_t nfe() const { return nfe_; }
 
@@ -61,7 +68,8 @@ class DenoisedPath : public SamplerPath {
 }  // namespace
 
 Trajectory run_trajectory(const Denoiser& denoiser, const Sampler& sampler, const at::Tensor& x_1,
-                          const std::vector<uint64_t>& keys, std::span<const uint64_t> sample, const TrajectoryOptions& options) {
+                          const std::vector<uint64_t>& keys, std::span<const uint64_t> sample,
+                          const TrajectoryOptions& options) {
   const DenoisedPath path(denoiser, keys, options);
   RandomScope random;
   random.seed = options.seed;

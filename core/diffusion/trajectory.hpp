@@ -10,7 +10,8 @@ namespace sdpipe {
 // x0_hat = E[x_0 | x_t] = x_t + f(x_t, t), as a network or an exact model estimates it.
 class Denoiser {
  public:
-  Denoiser(const Model& model, const ParamSet& params, const Process& process) : model_(model), params_(params), process_(process) {}
+  Denoiser(const Model& model, const ParamSet& params, const Process& process)
+      : model_(model), params_(params), process_(process) {}
   at::Tensor x0_hat(const Points& at, const at::Tensor& x_t) const;
   const Process& process() const { return process_; }
 
@@ -26,22 +27,23 @@ class Denoiser {
 std::vector<double> sampling_nodes(const Path& path, int64_t steps, const std::string& spacing = "uniform");
 
 struct TrajectoryOptions {
-  std::vector<double> nodes;     // increasing; the last is the start
+  std::vector<double> nodes;  // increasing; the last is the start
   uint64_t seed = 0;
-  bool clamp = false;            // x0_hat to [-1, 1]
-  bool last_denoise = true;      // the result is x0_hat at nodes[0], not x there
+  bool clamp = false;        // x0_hat to [-1, 1]
+  bool last_denoise = true;  // the result is x0_hat at nodes[0], not x there
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(int64_t done, int64_t total)> progress;
   std::function<bool(uint32_t step, uint32_t draw, at::Tensor& out)> replace_noise;  // tests: see RandomScope
 };
 
 struct Trajectory {
-  at::Tensor x;      // the samples
-  int64_t nfe = 0;   // calls of the denoiser, each for the whole batch
+  at::Tensor x;     // the samples
+  int64_t nfe = 0;  // calls of the denoiser, each for the whole batch
 };
 
 // `sample` numbers the trajectories: the noise of each depends on its number, not on its place in the batch.
 Trajectory run_trajectory(const Denoiser& denoiser, const Sampler& sampler, const at::Tensor& x_1,
-                          const std::vector<uint64_t>& keys, std::span<const uint64_t> sample, const TrajectoryOptions& options);
+                          const std::vector<uint64_t>& keys, std::span<const uint64_t> sample,
+                          const TrajectoryOptions& options);
 
 }  // namespace sdpipe

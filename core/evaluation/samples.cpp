@@ -15,11 +15,13 @@
 namespace sdpipe {
 
 std::vector<ByteImage> to_byte_images(const at::Tensor& x) {
-  const at::Tensor bytes = ((x.detach().cpu().to(at::kDouble) + 1) * 127.5).round().clamp(0, 255).to(at::kByte).contiguous();
+  const at::Tensor bytes =
+      ((x.detach().cpu().to(at::kDouble) + 1) * 127.5).round().clamp(0, 255).to(at::kByte).contiguous();
   const ImageShape shape{bytes.size(1), bytes.size(2), bytes.size(3)};
   const uint8_t* first = bytes.const_data_ptr<uint8_t>();
   std::vector<ByteImage> images;
-  for (int64_t b = 0; b < bytes.size(0); ++b, first += shape.elements()) images.push_back({shape, {first, first + shape.elements()}});
+  for (int64_t b = 0; b < bytes.size(0); ++b, first += shape.elements())
+    images.push_back({shape, {first, first + shape.elements()}});
   return images;
 }
 
@@ -28,20 +30,24 @@ namespace {
 uint64_t sample_seed(const Pipeline& pipeline) { return static_cast<uint64_t>(pipeline.sample.integer("seed")); }
 
 Prior make_prior(const Pipeline& pipeline, const TrainedModel& trained) {
-  return Prior(trained.prior, *trained.process, {pipeline.sample.text("prior"), pipeline.sample.text("basis"), sample_seed(pipeline)});
+  return Prior(trained.prior, *trained.process,
+               {pipeline.sample.text("prior"), pipeline.sample.text("basis"), sample_seed(pipeline)});
 }
 
 }  // namespace
 
-std::string describe_prior(const Pipeline& pipeline, const TrainedModel& trained) { return make_prior(pipeline, trained).describe(); }
+std::string describe_prior(const Pipeline& pipeline, const TrainedModel& trained) {
+  return make_prior(pipeline, trained).describe();
+}
 
-SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const TrainedModel& trained, const PluginChoice& choice,
-                       const SampleRequest& request) {
+SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const TrainedModel& trained,
+                       const PluginChoice& choice, const SampleRequest& request) {
   const Prior prior = make_prior(pipeline, trained);
   const Denoiser denoiser(model, trained.ema.views(), *trained.process);
   const Sampler sampler = make_sampler(choice);
   TrajectoryOptions options;
-  options.nodes = sampling_nodes(trained.process->path(), pipeline.sample.integer("steps"), pipeline.sample.text("spacing"));
+  options.nodes =
+      sampling_nodes(trained.process->path(), pipeline.sample.integer("steps"), pipeline.sample.text("spacing"));
   options.seed = sample_seed(pipeline);
   options.clamp = pipeline.sample.flag("clamp");
   options.cancel = request.cancel;
@@ -107,12 +113,14 @@ int64_t count_nfe(const PluginChoice& choice, int64_t steps) {
   return path.count() + 1;  // and the last denoise
 }
 
-AlongPath along_path(const Model& model, const TrainedModel& trained, const at::Tensor& x_0, const std::vector<double>& times, uint64_t seed) {
+AlongPath along_path(const Model& model, const TrainedModel& trained, const at::Tensor& x_0,
+                     const std::vector<double>& times, uint64_t seed) {
   const Denoiser denoiser(model, trained.ema.views(), *trained.process);
   std::vector<uint64_t> numbers(static_cast<size_t>(x_0.size(0))), keys;
   std::iota(numbers.begin(), numbers.end(), uint64_t{0});
   for (const uint64_t n : numbers) keys.push_back(key_of(seed, n));
-  AlongPath along{times, std::vector<std::vector<ByteImage>>(numbers.size()), std::vector<std::vector<ByteImage>>(numbers.size())};
+  AlongPath along{times, std::vector<std::vector<ByteImage>>(numbers.size()),
+                  std::vector<std::vector<ByteImage>>(numbers.size())};
   const at::Tensor eps = normal_like(x_0, seed, Purpose::prior, numbers, 0, 2);
   for (const double t : times) {
     const Points at = trained.process->at(t, keys);

@@ -25,8 +25,8 @@ struct SampleRequest {
 
 // Samples 0 ... count - 1 with the pipeline's [sample] and the averaged weights: the same seeds give the same starts
 // and keys under every sampler, so that samplers can be compared image by image.
-SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const TrainedModel& trained, const PluginChoice& sampler,
-                       const SampleRequest& request);
+SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const TrainedModel& trained,
+                       const PluginChoice& sampler, const SampleRequest& request);
 
 // sample-0000.png ... and grid.png. Files of an earlier, longer set go.
 void write_sample_files(const std::filesystem::path& folder, const std::vector<ByteImage>& images);
@@ -41,6 +41,7 @@ struct AlongPath {
   std::vector<double> times;
   std::vector<std::vector<ByteImage>> x_t, x0_hat;
 };
-AlongPath along_path(const Model& model, const TrainedModel& trained, const at::Tensor& x_0, const std::vector<double>& times, uint64_t seed);
+AlongPath along_path(const Model& model, const TrainedModel& trained, const at::Tensor& x_0,
+                     const std::vector<double>& times, uint64_t seed);
 
 }  // namespace sdpipe

@@ -18,14 +18,22 @@ constexpr uint32_t kValueSize = SDP_SIZE_THROUGH(sdp_value, is_set);
 
 std::string_view type_text(ParamType type) {
   switch (type) {
-    case ParamType::boolean: return "boolean";
-    case ParamType::integer: return "integer";
-    case ParamType::real: return "float";
-    case ParamType::string: return "string";
-    case ParamType::choice: return "choice";
-    case ParamType::reals: return "list of floats";
-    case ParamType::integers: return "list of integers";
-    case ParamType::image: return "image";
+    case ParamType::boolean:
+      return "boolean";
+    case ParamType::integer:
+      return "integer";
+    case ParamType::real:
+      return "float";
+    case ParamType::string:
+      return "string";
+    case ParamType::choice:
+      return "choice";
+    case ParamType::reals:
+      return "list of floats";
+    case ParamType::integers:
+      return "list of integers";
+    case ParamType::image:
+      return "image";
   }
   return "?";
 }
@@ -40,14 +48,26 @@ std::string string_text(const std::string& value) {
   std::string out = "\"";
   for (const char c : value) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\t': out += "\\t"; break;
-      case '\r': out += "\\r"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) out += fmt::format("\\u{:04X}", c);
-        else out += c;
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
+          out += fmt::format("\\u{:04X}", c);
+        else
+          out += c;
     }
   }
   return out + '"';
@@ -65,14 +85,21 @@ std::string list_text(const std::vector<T>& values, F&& text) {
 Setting default_of(ParamType type, const sdp_value& v) {
   const auto text = [](const char* s) { return std::string(s ? s : ""); };
   switch (type) {
-    case ParamType::boolean: return v.i != 0;
-    case ParamType::integer: return v.i;
-    case ParamType::real: return v.f;
-    case ParamType::reals: return v.n ? std::vector<double>(v.fv, v.fv + v.n) : std::vector<double>();
-    case ParamType::integers: return v.n ? std::vector<int64_t>(v.iv, v.iv + v.n) : std::vector<int64_t>();
-    case ParamType::image: return ImageSetting{};
+    case ParamType::boolean:
+      return v.i != 0;
+    case ParamType::integer:
+      return v.i;
+    case ParamType::real:
+      return v.f;
+    case ParamType::reals:
+      return v.n ? std::vector<double>(v.fv, v.fv + v.n) : std::vector<double>();
+    case ParamType::integers:
+      return v.n ? std::vector<int64_t>(v.iv, v.iv + v.n) : std::vector<int64_t>();
+    case ParamType::image:
+      return ImageSetting{};
     case ParamType::string:
-    case ParamType::choice: break;
+    case ParamType::choice:
+      break;
   }
   return text(v.s);
 }
@@ -104,13 +131,18 @@ bool default_is_allowed(const Param& param) {
     return std::all_of(list.begin(), list.end(), [&](auto v) { return allowed(static_cast<double>(v)); });
   };
   switch (param.type) {
-    case ParamType::integer: return allowed(static_cast<double>(std::get<int64_t>(*param.def)));
-    case ParamType::real: return allowed(std::get<double>(*param.def));
-    case ParamType::reals: return all_allowed(std::get<std::vector<double>>(*param.def));
-    case ParamType::integers: return all_allowed(std::get<std::vector<int64_t>>(*param.def));
+    case ParamType::integer:
+      return allowed(static_cast<double>(std::get<int64_t>(*param.def)));
+    case ParamType::real:
+      return allowed(std::get<double>(*param.def));
+    case ParamType::reals:
+      return all_allowed(std::get<std::vector<double>>(*param.def));
+    case ParamType::integers:
+      return all_allowed(std::get<std::vector<int64_t>>(*param.def));
     case ParamType::choice:
       return std::count(param.choices.begin(), param.choices.end(), std::get<std::string>(*param.def)) == 1;
-    default: return true;
+    default:
+      return true;
   }
 }
 
@@ -123,7 +155,8 @@ std::string shape_error(const sdp_param* raw, uint32_t index) {
   }
   if (!raw->key) return nth("has no key");
   const auto named = [&](std::string_view text) { return fmt::format("parameter \"{}\" {}", raw->key, text); };
-  if (raw->type < SDP_P_BOOL || raw->type > SDP_P_IMAGE) return named(fmt::format("has the unknown type {}", raw->type));
+  if (raw->type < SDP_P_BOOL || raw->type > SDP_P_IMAGE)
+    return named(fmt::format("has the unknown type {}", raw->type));
   if (raw->n_choices && (!raw->choices || std::count(raw->choices, raw->choices + raw->n_choices, nullptr))) {
     return named("has a NULL choice");
   }
@@ -137,12 +170,15 @@ std::string shape_error(const sdp_param* raw, uint32_t index) {
 }
 
 void add_meaning_errors(const Param& param, std::vector<std::string>& errors) {
-  const auto add = [&](std::string_view text) { errors.push_back(fmt::format("parameter \"{}\" {}", param.key, text)); };
+  const auto add = [&](std::string_view text) {
+    errors.push_back(fmt::format("parameter \"{}\" {}", param.key, text));
+  };
   if (!is_key(param.key)) add("must match [a-z][a-z0-9_]*");
   if (is_reserved_key(param.key)) add("has a reserved name: type, from and to belong to the pipeline file");
   if (param.type == ParamType::choice && param.choices.empty()) add("is a choice without choices");
   if (param.type == ParamType::image && !param.required()) add("is an image and must be required");
-  if (!(param.min <= param.max)) add(fmt::format("has an empty range, {}", param.range()));
+  if (!(param.min <= param.max))
+    add(fmt::format("has an empty range, {}", param.range()));
   else if (!param.required() && !default_is_allowed(param)) {
     const std::string rule = param.type == ParamType::choice ? "one of " + param.choice_list(", ") : param.range();
     add(fmt::format("has the default {}, which is not {}", toml_text(*param.def), rule.empty() ? "finite" : rule));
@@ -153,14 +189,21 @@ void add_meaning_errors(const Param& param, std::vector<std::string>& errors) {
 
 std::string_view wanted_text(ParamType type) {
   switch (type) {
-    case ParamType::boolean: return "a boolean";
-    case ParamType::integer: return "an integer";
-    case ParamType::real: return "a float";
+    case ParamType::boolean:
+      return "a boolean";
+    case ParamType::integer:
+      return "an integer";
+    case ParamType::real:
+      return "a float";
     case ParamType::string:
-    case ParamType::choice: return "a string";
-    case ParamType::reals: return "an array of floats";
-    case ParamType::integers: return "an array of integers";
-    case ParamType::image: return "a string, the path of an image";
+    case ParamType::choice:
+      return "a string";
+    case ParamType::reals:
+      return "an array of floats";
+    case ParamType::integers:
+      return "an array of integers";
+    case ParamType::image:
+      return "a string, the path of an image";
   }
   return "?";
 }
@@ -174,14 +217,22 @@ class ValueCheck {
 
   std::optional<Setting> check(const Value& value) {
     switch (param_.type) {
-      case ParamType::boolean: return plain<bool>(value);
-      case ParamType::integer: return in_bounds<int64_t>(value);
-      case ParamType::real: return in_bounds<double>(value);
-      case ParamType::reals: return list<double>(value);
-      case ParamType::integers: return list<int64_t>(value);
-      case ParamType::choice: return choice(value);
-      case ParamType::string: return text(value);
-      case ParamType::image: break;
+      case ParamType::boolean:
+        return plain<bool>(value);
+      case ParamType::integer:
+        return in_bounds<int64_t>(value);
+      case ParamType::real:
+        return in_bounds<double>(value);
+      case ParamType::reals:
+        return list<double>(value);
+      case ParamType::integers:
+        return list<int64_t>(value);
+      case ParamType::choice:
+        return choice(value);
+      case ParamType::string:
+        return text(value);
+      case ParamType::image:
+        break;
     }
     const auto path = text(value);
     return path ? std::optional<Setting>(ImageSetting{std::get<std::string>(*path), {}, {}}) : std::nullopt;
@@ -259,8 +310,8 @@ class ValueCheck {
     const std::string* found = value.get_if<std::string>();
     if (!found) return wrong_type(value);
     if (std::count(param_.choices.begin(), param_.choices.end(), *found)) return Setting(*found);
-    return complain(value.where, fmt::format("must be one of {}, not {}{}", param_.choice_list(", "),
-                                             toml_text(*found), did_you_mean(*found, param_.choices)));
+    return complain(value.where, fmt::format("must be one of {}, not {}{}", param_.choice_list(", "), toml_text(*found),
+                                             did_you_mean(*found, param_.choices)));
   }
 
   const Param& param_;
@@ -374,8 +425,8 @@ Settings check_table(const Schema& schema, const Table& table, std::string_view 
     } else if (param.def) {
       settings.add({param.key, *param.def, false, table.where});
     } else {
-      problems.push_back({table.where, fmt::format("{}: parameter \"{}\" is missing ({})", what, param.key,
-                                                   param.describe())});
+      problems.push_back(
+          {table.where, fmt::format("{}: parameter \"{}\" is missing ({})", what, param.key, param.describe())});
     }
   }
   check_unknown_keys(schema, table, what, ignored, problems);

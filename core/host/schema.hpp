@@ -88,7 +88,9 @@ class Settings {
   std::vector<Entry>& entries() { return entries_; }
   // The key must exist with that type: anything else is a defect of the caller.
   template <class T>
-  const T& get(std::string_view key) const { return std::get<T>(at(key).value); }
+  const T& get(std::string_view key) const {
+    return std::get<T>(at(key).value);
+  }
   double real(std::string_view key) const { return get<double>(key); }
   int64_t integer(std::string_view key) const { return get<int64_t>(key); }
   bool flag(std::string_view key) const { return get<bool>(key); }

@@ -11,7 +11,6 @@
 namespace sdpipe {
 namespace {
 
-
 std::vector<Json> read_lines(const std::filesystem::path& file) {
   std::vector<Json> lines;
   std::ifstream in(file);
@@ -33,7 +32,8 @@ Strips rows_of(const std::vector<ByteImage>& images, size_t columns) {
   Strips strips;
   for (size_t first = 0; first < images.size(); first += columns) {
     const auto from = images.begin() + static_cast<std::ptrdiff_t>(first);
-    strips.rows.push_back({"", encode({from, from + static_cast<std::ptrdiff_t>(std::min(columns, images.size() - first))})});
+    strips.rows.push_back(
+        {"", encode({from, from + static_cast<std::ptrdiff_t>(std::min(columns, images.size() - first))})});
   }
   return strips;
 }
@@ -54,16 +54,21 @@ void add_summary(Page& page, const RunReport& r) {
   }
   const TrainingState& state = r.trained.state;
   std::vector<std::pair<std::string, std::string>> facts = {
-      {"Data", r.data}, {"Model", fmt::format("{}, {} parameters", r.pipeline.model.plugin->id(), grouped(static_cast<uint64_t>(r.trained.layout.count())))}};
+      {"Data", r.data},
+      {"Model", fmt::format("{}, {} parameters", r.pipeline.model.plugin->id(),
+                            grouped(static_cast<uint64_t>(r.trained.layout.count())))}};
   if (r.pipeline.train) {
-    facts.emplace_back("Training", fmt::format("{} images in {} steps", grouped(static_cast<uint64_t>(state.images)), grouped(static_cast<uint64_t>(state.step))));
+    facts.emplace_back("Training", fmt::format("{} images in {} steps", grouped(static_cast<uint64_t>(state.images)),
+                                               grouped(static_cast<uint64_t>(state.step))));
     if (seconds > 0) {
-      facts.emplace_back("Training time", fmt::format("{}, {:.0f} images/s, {} threads", readable_duration(seconds), static_cast<double>(images) / seconds, state.threads));
+      facts.emplace_back("Training time", fmt::format("{}, {:.0f} images/s, {} threads", readable_duration(seconds),
+                                                      static_cast<double>(images) / seconds, state.threads));
     }
   } else {
     facts.emplace_back("Training", "none: the model is fitted in closed form");
   }
-  facts.emplace_back("Sampler", fmt::format("{}, {} evaluations of the network an image", r.chosen.name, r.chosen.samples.nfe));
+  facts.emplace_back("Sampler",
+                     fmt::format("{}, {} evaluations of the network an image", r.chosen.name, r.chosen.samples.nfe));
   page.key_values(facts);
   page.notice("Prior", r.prior + ".");
 }
@@ -75,7 +80,9 @@ void add_samplers(Page& page, const RunReport& r) {
   constexpr size_t columns = 10;
   for (const SamplerGrid& s : r.samplers) {
     const size_t n = std::min(columns, s.samples.images.size());
-    strips.rows.push_back({fmt::format("{} ({} NFE)", s.name, s.samples.nfe), encode({s.samples.images.begin(), s.samples.images.begin() + static_cast<std::ptrdiff_t>(n)})});
+    strips.rows.push_back(
+        {fmt::format("{} ({} NFE)", s.name, s.samples.nfe),
+         encode({s.samples.images.begin(), s.samples.images.begin() + static_cast<std::ptrdiff_t>(n)})});
   }
   page.strips(strips);
   for (const SamplerGrid& s : r.samplers) {
@@ -87,13 +94,17 @@ void add_samplers(Page& page, const RunReport& r) {
 void add_schedule(Page& page, const RunReport& r) {
   const Path& path = r.trained.process->path();
   std::vector<double> t;
-  for (size_t i = 0; i < path.levels().size(); ++i) t.push_back(static_cast<double>(i) / static_cast<double>(path.levels().size() - 1));
+  for (size_t i = 0; i < path.levels().size(); ++i)
+    t.push_back(static_cast<double>(i) / static_cast<double>(path.levels().size() - 1));
   const std::string unit = r.trained.process->corruption().level_unit();
   page.heading("Schedule");
-  Plot level{"Corruption level", "t", unit.empty() ? "level(t)" : fmt::format("level(t) ({})", unit), false, false, {{"level", t, path.levels()}}};
+  Plot level{
+      "Corruption level",           "t", unit.empty() ? "level(t)" : fmt::format("level(t) ({})", unit), false, false,
+      {{"level", t, path.levels()}}};
   Plot sigma{"Noise", "t", "sigma(t)", false, path.sigmas().front() > 0, {{"sigma", t, path.sigmas()}}};
   Series level_nodes{"sampling nodes", {}, {}, false, true}, sigma_nodes = level_nodes;
-  for (const double node : sampling_nodes(path, r.pipeline.sample.integer("steps"), r.pipeline.sample.text("spacing"))) {
+  for (const double node :
+       sampling_nodes(path, r.pipeline.sample.integer("steps"), r.pipeline.sample.text("spacing"))) {
     level_nodes.x.push_back(node);
     level_nodes.y.push_back(path.level(node));
     sigma_nodes.x.push_back(node);
@@ -120,7 +131,12 @@ void add_loss(Page& page, const RunReport& r) {
     smooth.y.push_back(mean / weight);
   }
   page.heading("Loss");
-  page.plot({"Training loss", "images seen", fmt::format("loss at {}, weight {}", r.pipeline.train->text("loss_at"), r.pipeline.train->text("weight")), false, true, {raw, smooth}});
+  page.plot({"Training loss",
+             "images seen",
+             fmt::format("loss at {}, weight {}", r.pipeline.train->text("loss_at"), r.pipeline.train->text("weight")),
+             false,
+             true,
+             {raw, smooth}});
 }
 
 }  // namespace

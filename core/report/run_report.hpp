@@ -17,10 +17,10 @@ struct RunReport {
   const SamplerGrid& chosen;
   const std::vector<SamplerGrid>& samplers;  // the same seeds under each
   const AlongPath& path;
-  std::string prior;          // describe_prior()
-  std::string data;           // Source::describe()
+  std::string prior;  // describe_prior()
+  std::string data;   // Source::describe()
   std::filesystem::path metrics_file, timing_file;
-  std::string resolved;       // the settings as TOML
+  std::string resolved;  // the settings as TOML
 };
 
 std::string render_report(const RunReport& report);

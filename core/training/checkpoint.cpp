@@ -20,7 +20,9 @@ namespace fs = std::filesystem;
 constexpr const char* manifest_name = "MANIFEST.json";
 constexpr const char* latest_name = "latest";
 
-bool is_checkpoint_name(const std::string& name) { return !name.empty() && std::all_of(name.begin(), name.end(), ::isdigit); }
+bool is_checkpoint_name(const std::string& name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), ::isdigit);
+}
 
 // Names are numbers with leading zeros, nine digits at least.
 bool is_newer(const std::string& a, const std::string& b) { return a.size() != b.size() ? a.size() > b.size() : a > b; }
@@ -28,7 +30,8 @@ bool is_newer(const std::string& a, const std::string& b) { return a.size() != b
 Json entry_of(const std::string& name, const std::string& content, const std::string& sha) {
   Json entry = {{"bytes", content.size()}, {"sha256", sha}};
   if (!name.ends_with(".safetensors")) return entry;
-  for (const StoredTensor& t : read_safetensors(content, name).tensors) entry["xxh3_128"][t.name] = xxh3_128(as_bytes(t.bytes));
+  for (const StoredTensor& t : read_safetensors(content, name).tensors)
+    entry["xxh3_128"][t.name] = xxh3_128(as_bytes(t.bytes));
   return entry;
 }
 
@@ -54,7 +57,8 @@ std::string changed_tensors(const std::string& content, const Json& entry, const
   } catch (const CheckpointError&) {
     return " (its header)";
   }
-  return changed.empty() ? " (its header)" : fmt::format(" (tensor \"{}\"{})", changed.front(), changed.size() > 1 ? " and others" : "");
+  return changed.empty() ? " (its header)"
+                         : fmt::format(" (tensor \"{}\"{})", changed.front(), changed.size() > 1 ? " and others" : "");
 }
 
 std::string read_verified(const fs::path& file, const Json& entry) {
@@ -62,10 +66,12 @@ std::string read_verified(const fs::path& file, const Json& entry) {
   if (!fs::exists(file, missing)) damaged(file, "the file is missing");
   std::string content = read_file(file);
   const size_t expected = entry.at("bytes").get<size_t>();
-  if (content.size() != expected) damaged(file, fmt::format("it has {} bytes, {} were written", content.size(), expected));
+  if (content.size() != expected)
+    damaged(file, fmt::format("it has {} bytes, {} were written", content.size(), expected));
   if (sha256(as_bytes(content)) != entry.at("sha256").get<std::string>()) {
     const bool tensors = file.extension() == ".safetensors";
-    damaged(file, fmt::format("its content is not what was written{}", tensors ? changed_tensors(content, entry, file.string()) : ""));
+    damaged(file, fmt::format("its content is not what was written{}",
+                              tensors ? changed_tensors(content, entry, file.string()) : ""));
   }
   return content;
 }
@@ -104,7 +110,8 @@ StoredCheckpoint read_checkpoint(const fs::path& folder) {
     if (manifest.at("format") != 1) damaged(manifest_file, "its format is not 1; a newer sdpipe wrote it");
     Json entries = Json::object();
     for (const auto& [name, entry] : manifest.at("files").items()) {
-      if (name.find('/') != std::string::npos) damaged(manifest_file, fmt::format("it names a file outside the checkpoint, \"{}\"", name));
+      if (name.find('/') != std::string::npos)
+        damaged(manifest_file, fmt::format("it names a file outside the checkpoint, \"{}\"", name));
       const std::string& content = checkpoint.files[name] = read_verified(folder / name, entry);
       entries[name] = entry_of(name, content, entry.at("sha256"));
     }
@@ -125,9 +132,12 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
   std::vector<fs::path> found;
   if (!fs::exists(folder)) return found;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (is_checkpoint_name(entry.path().filename().string()) && entry.is_directory() && !entry.is_symlink()) found.push_back(entry.path());
+    if (is_checkpoint_name(entry.path().filename().string()) && entry.is_directory() && !entry.is_symlink())
+      found.push_back(entry.path());
   }
-  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) { return is_newer(a.filename().string(), b.filename().string()); });
+  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
+    return is_newer(a.filename().string(), b.filename().string());
+  });
   return found;
 }
 
@@ -139,7 +149,9 @@ std::optional<StoredCheckpoint> newest_checkpoint(const fs::path& folder) {
     try {
       return read_checkpoint(candidate);
     } catch (const CheckpointError& e) {
-      if (candidate == all.back()) throw CheckpointError(fmt::format("no checkpoint in {} is whole; the last reason: {}", folder.string(), e.what()));
+      if (candidate == all.back())
+        throw CheckpointError(
+            fmt::format("no checkpoint in {} is whole; the last reason: {}", folder.string(), e.what()));
       log_warning(fmt::format("{}; going back to the checkpoint before it", e.what()));
     }
   }
@@ -165,8 +177,9 @@ void CheckpointStore::save(int64_t images, const FileContents& files, int64_t ke
   } catch (const std::system_error& e) {  // filesystem_error included
     std::error_code ignored;
     fs::remove_all(temporary, ignored);
-    throw CheckpointError(fmt::format("checkpoint {} cannot be written: {}; older checkpoints are untouched, free some space and run again",
-                                      target.string(), e.what()));
+    throw CheckpointError(fmt::format(
+        "checkpoint {} cannot be written: {}; older checkpoints are untouched, free some space and run again",
+        target.string(), e.what()));
   }
   const std::vector<fs::path> all = checkpoints_in(folder_);
   for (size_t i = static_cast<size_t>(keep); i < all.size(); ++i) {

@@ -22,10 +22,14 @@ namespace {
 constexpr int64_t patience = 20;  // steps in a row that may fail before the run ends, whatever on_nonfinite says
 
 Json to_json(const TrainingState& s) {
-  return {{"format", 1},           {"step", s.step},
-          {"updates", s.updates},  {"images", s.images},
-          {"epoch", s.loader.epoch}, {"position", s.loader.position},
-          {"window_loss", s.window_loss}, {"window_steps", s.window_steps},
+  return {{"format", 1},
+          {"step", s.step},
+          {"updates", s.updates},
+          {"images", s.images},
+          {"epoch", s.loader.epoch},
+          {"position", s.loader.position},
+          {"window_loss", s.window_loss},
+          {"window_steps", s.window_steps},
           {"failures", s.failures},
           {"threads", s.threads}};
 }
@@ -33,7 +37,7 @@ Json to_json(const TrainingState& s) {
 TrainingState state_from(const std::string& text, const std::string& file) {
   try {
     const Json j = Json::parse(text);
-    return {j.at("step"), j.at("updates"), j.at("images"), {j.at("epoch"), j.at("position")},
+    return {j.at("step"),        j.at("updates"),      j.at("images"),   {j.at("epoch"), j.at("position")},
             j.at("window_loss"), j.at("window_steps"), j.at("failures"), j.at("threads")};
   } catch (const JsonError& e) {
     throw CheckpointError(fmt::format("{}: {}", file, e.what()));
@@ -58,7 +62,8 @@ std::vector<double> table_from(const NamedTensors& tensors, const char* name, co
 
 const std::string& content_of(const StoredCheckpoint& checkpoint, const std::string& name) {
   const auto it = checkpoint.files.find(name);
-  if (it == checkpoint.files.end()) throw CheckpointError(fmt::format("checkpoint {} holds no {}", checkpoint.folder.string(), name));
+  if (it == checkpoint.files.end())
+    throw CheckpointError(fmt::format("checkpoint {} holds no {}", checkpoint.folder.string(), name));
   return it->second;
 }
 
@@ -69,7 +74,8 @@ NamedTensors tensors_of(const StoredCheckpoint& checkpoint, const std::string& n
 PriorStatistics prior_of(const StoredCheckpoint& checkpoint, const NamedTensors& process) {
   PriorStatistics prior = PriorStatistics::from(process);
   if (prior.mean.defined() && prior.mean.dim() == 3) return prior;
-  throw CheckpointError(fmt::format("{}: \"prior.mean\" is missing or misshapen", (checkpoint.folder / "process.safetensors").string()));
+  throw CheckpointError(
+      fmt::format("{}: \"prior.mean\" is missing or misshapen", (checkpoint.folder / "process.safetensors").string()));
 }
 
 }  // namespace
@@ -78,7 +84,8 @@ SampleShape stored_shape(const StoredCheckpoint& checkpoint) {
   return prior_of(checkpoint, tensors_of(checkpoint, "process.safetensors")).mean.sizes().vec();
 }
 
-std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const StoredCheckpoint& checkpoint, const Model& model) {
+std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const StoredCheckpoint& checkpoint,
+                                           const Model& model) {
   const std::string file = (checkpoint.folder / "process.safetensors").string();
   const NamedTensors process = tensors_of(checkpoint, "process.safetensors");
   PriorStatistics prior = prior_of(checkpoint, process);
@@ -87,24 +94,34 @@ std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const Store
   params.load(layout, tensors_of(checkpoint, "model.safetensors"), (checkpoint.folder / "model.safetensors").string());
   FlatParameters ema(layout, params);
   const bool averaged = checkpoint.files.contains("ema.safetensors");
-  if (averaged) ema.load(layout, tensors_of(checkpoint, "ema.safetensors"), (checkpoint.folder / "ema.safetensors").string());
-  else ema.flat().copy_(params.flat());
+  if (averaged)
+    ema.load(layout, tensors_of(checkpoint, "ema.safetensors"), (checkpoint.folder / "ema.safetensors").string());
+  else
+    ema.flat().copy_(params.flat());
   auto corruption = make_corruption(pipeline, prior.mean.sizes().vec());
   Path path(table_from(process, "path.level", file), table_from(process, "path.sigma", file));
-  return std::make_unique<TrainedModel>(TrainedModel{std::make_shared<Process>(std::move(corruption), std::move(path)), std::move(prior), layout,
-                                                     std::move(params), std::move(ema),
-                                                     state_from(content_of(checkpoint, "state.json"), (checkpoint.folder / "state.json").string())});
+  return std::make_unique<TrainedModel>(TrainedModel{
+      std::make_shared<Process>(std::move(corruption), std::move(path)), std::move(prior), layout, std::move(params),
+      std::move(ema), state_from(content_of(checkpoint, "state.json"), (checkpoint.folder / "state.json").string())});
 }
 
-TrainingLoop::TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Source> source, const Model& model, const RunFolder& folder)
-    : pipeline_(pipeline), source_(std::move(source)), model_(model), folder_(folder), store_(folder.checkpoints()),
+TrainingLoop::TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Source> source, const Model& model,
+                           const RunFolder& folder)
+    : pipeline_(pipeline),
+      source_(std::move(source)),
+      model_(model),
+      folder_(folder),
+      store_(folder.checkpoints()),
       seed_(static_cast<uint64_t>(pipeline.run.integer("seed"))) {
   if (pipeline.train) optimizer_ = optimizer_options(*pipeline.train);
 }
 
-TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress) {
-  if (const auto checkpoint = store_.newest()) resume(*checkpoint);
-  else begin(stop);
+TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop,
+                                const std::function<void(const TrainingProgress&)>& progress) {
+  if (const auto checkpoint = store_.newest())
+    resume(*checkpoint);
+  else
+    begin(stop);
   require_samplable();
   if (pipeline_.train) train(stop, progress);
   return *trained_;
@@ -119,8 +136,10 @@ void TrainingLoop::begin(const std::atomic<bool>& stop) {
   const Layout layout(model_.params());
   FlatParameters params(layout, options);
   located(pipeline_.model, [&] {
-    if (model_.is_fitted()) model_.fit(params.views(), data, *corruption, &stop);
-    else model_.init(params.views(), seed_);
+    if (model_.is_fitted())
+      model_.fit(params.views(), data, *corruption, &stop);
+    else
+      model_.init(params.views(), seed_);
   });
   params.views().changed();
   FlatParameters ema(layout, params);
@@ -146,10 +165,13 @@ void TrainingLoop::resume(const StoredCheckpoint& checkpoint) {
   if (!pipeline_.train) return;
   load_moments(checkpoint);
   if (state.images < optimizer_.images) {
-    log_info(fmt::format("continuing from {} ({} of {} images)", checkpoint.folder.string(), state.images, optimizer_.images));
+    log_info(fmt::format("continuing from {} ({} of {} images)", checkpoint.folder.string(), state.images,
+                         optimizer_.images));
     if (state.threads != at::get_num_threads()) {
-      log_warning(fmt::format("the checkpoint was written with {} threads, this process has {}: the rest of the run is valid, but not bit for bit the same",
-                              state.threads, at::get_num_threads()));
+      log_warning(
+          fmt::format("the checkpoint was written with {} threads, this process has {}: the rest of the run is valid, "
+                      "but not bit for bit the same",
+                      state.threads, at::get_num_threads()));
     }
   }
   cut_log(folder_.metrics_file(), [&](const std::string& line) {
@@ -163,7 +185,8 @@ void TrainingLoop::load_moments(const StoredCheckpoint& checkpoint) {
   const auto moment = [&](const char* name) {
     const auto it = optimizer.find(name);
     if (it == optimizer.end() || it->second.sizes() != trained_->params.flat().sizes()) {
-      throw CheckpointError(fmt::format("checkpoint {}: optimizer.safetensors lacks \"{}\" or has it in another size", checkpoint.folder.string(), name));
+      throw CheckpointError(fmt::format("checkpoint {}: optimizer.safetensors lacks \"{}\" or has it in another size",
+                                        checkpoint.folder.string(), name));
     }
     return it->second.to(trained_->params.flat().options()).contiguous();
   };
@@ -182,7 +205,8 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
   const Objective objective(*trained_->process, objective_options(*pipeline_.train));
   state.threads = at::get_num_threads();
   gradients_ = std::make_unique<FlatParameters>(trained_->layout, trained_->params);
-  const LoaderOptions options{pipeline_.train->integer("batch"), seed_, pipeline_.data.flag("flip"), pipeline_.data.integer("workers")};
+  const LoaderOptions options{pipeline_.train->integer("batch"), seed_, pipeline_.data.flag("flip"),
+                              pipeline_.data.integer("workers")};
   Loader loader(source_, options, state.loader);
   const int64_t every = checkpoint_every(), first_image = state.images;
   const Clock::time_point start = Clock::now();
@@ -200,9 +224,11 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
     if (!last && stopping) break;
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  append_line(folder_.timing_file(), Json{{"from_image", first_image}, {"to_image", state.images}, {"seconds", seconds}}.dump());
+  append_line(folder_.timing_file(),
+              Json{{"from_image", first_image}, {"to_image", state.images}, {"seconds", seconds}}.dump());
   if (state.images < optimizer_.images) {
-    throw Stopped(fmt::format("stopped at {} of {} images; the state is saved, run the same command again to go on", state.images, optimizer_.images));
+    throw Stopped(fmt::format("stopped at {} of {} images; the state is saved, run the same command again to go on",
+                              state.images, optimizer_.images));
   }
 }
 
@@ -210,7 +236,8 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
 double TrainingLoop::step(const Objective& objective, const Batch& batch) {
   TrainedModel& m = *trained_;
   const at::Tensor x_0 = batch.images.to(m.params.flat().options());
-  const TrainingDraw draw = objective.draw(x_0, seed_, static_cast<uint64_t>(batch.first), static_cast<uint32_t>(m.state.step));
+  const TrainingDraw draw =
+      objective.draw(x_0, seed_, static_cast<uint64_t>(batch.first), static_cast<uint32_t>(m.state.step));
   const at::Tensor x_t = m.process->noisy(draw.at, x_0, draw.eps);
   CallScope scope;
   scope.corruption = &m.process->corruption();
@@ -245,13 +272,20 @@ bool TrainingLoop::survives(double loss, double gradient_norm) {
   }
   const at::Tensor bad = at::isfinite(gradients_->flat()).logical_not();
   const bool in_gradient = bad.any().item<bool>();
-  const std::string where = in_gradient ? fmt::format("the gradient of \"{}\" is not finite", trained_->layout.name_at(bad.to(at::kInt).argmax().item<int64_t>()))
-                            : std::isfinite(loss) ? "the gradient's norm overflows" : "the loss is not finite";
+  const std::string where = in_gradient
+                                ? fmt::format("the gradient of \"{}\" is not finite",
+                                              trained_->layout.name_at(bad.to(at::kInt).argmax().item<int64_t>()))
+                            : std::isfinite(loss) ? "the gradient's norm overflows"
+                                                  : "the loss is not finite";
   const std::string what = fmt::format("step {}: {}", trained_->state.step, where);
   const std::string& policy = pipeline_.train->text("on_nonfinite");
-  if (policy == "stop") throw RunError(fmt::format("{}; lower train.learning_rate, or set train.on_nonfinite to \"skip\" or \"rewind\"", what));
-  if (++trained_->state.failures > patience) throw RunError(fmt::format("{}, as in the {} steps before it; lower train.learning_rate", what, patience));
-  log_warning(fmt::format("{}; {}", what, policy == "skip" ? "the step is skipped" : "going back to the last checkpoint's weights"));
+  if (policy == "stop")
+    throw RunError(
+        fmt::format("{}; lower train.learning_rate, or set train.on_nonfinite to \"skip\" or \"rewind\"", what));
+  if (++trained_->state.failures > patience)
+    throw RunError(fmt::format("{}, as in the {} steps before it; lower train.learning_rate", what, patience));
+  log_warning(fmt::format("{}; {}", what,
+                          policy == "skip" ? "the step is skipped" : "going back to the last checkpoint's weights"));
   if (policy == "rewind") rewind();
   return false;
 }
@@ -273,8 +307,9 @@ void TrainingLoop::rewind() {
 void TrainingLoop::log_window(double loss, double gradient_norm, double lr) {
   TrainingState& s = trained_->state;
   const double mean = s.window_steps > 0 ? s.window_loss / static_cast<double>(s.window_steps) : loss;
-  append_line(folder_.metrics_file(), fmt::format("{{\"step\":{},\"images\":{},\"loss\":{},\"gradient_norm\":{},\"learning_rate\":{}}}", s.step,
-                                                  s.images, finite_or_null(mean), finite_or_null(gradient_norm), finite_or_null(lr)));
+  append_line(folder_.metrics_file(),
+              fmt::format("{{\"step\":{},\"images\":{},\"loss\":{},\"gradient_norm\":{},\"learning_rate\":{}}}", s.step,
+                          s.images, finite_or_null(mean), finite_or_null(gradient_norm), finite_or_null(lr)));
   s.window_loss = 0;
   s.window_steps = 0;
 }

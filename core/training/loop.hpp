@@ -15,14 +15,14 @@ namespace sdpipe {
 
 // Counters of a training; state.json of a checkpoint.
 struct TrainingState {
-  int64_t step = 0;         // optimiser steps taken, those skipped included
-  int64_t updates = 0;      // steps that changed the parameters
-  int64_t images = 0;       // images seen
+  int64_t step = 0;     // optimiser steps taken, those skipped included
+  int64_t updates = 0;  // steps that changed the parameters
+  int64_t images = 0;   // images seen
   LoaderState loader;
-  double window_loss = 0;   // sum over the steps since the last line of metrics.jsonl
+  double window_loss = 0;  // sum over the steps since the last line of metrics.jsonl
   int64_t window_steps = 0;
-  int64_t failures = 0;     // steps in a row that were not finite
-  int threads = 0;          // of the process that wrote it; results depend on it
+  int64_t failures = 0;  // steps in a row that were not finite
+  int threads = 0;       // of the process that wrote it; results depend on it
 };
 
 struct TrainingProgress {
@@ -41,7 +41,8 @@ struct TrainedModel {
 
 class TrainingLoop {
  public:
-  TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Source> source, const Model& model, const RunFolder& folder);
+  TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Source> source, const Model& model,
+               const RunFolder& folder);
 
   // Continues from the folder's newest checkpoint, or begins: estimates schedule and prior, initialises or fits the
   // model. Ends at train.images, or with Stopped after saving where `stop` became true.
@@ -76,6 +77,7 @@ class TrainingLoop {
 SampleShape stored_shape(const StoredCheckpoint& checkpoint);
 
 // For sampling: the newest checkpoint of a run, or the given one. Throws CheckpointError.
-std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const StoredCheckpoint& checkpoint, const Model& model);
+std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const StoredCheckpoint& checkpoint,
+                                           const Model& model);
 
 }  // namespace sdpipe

@@ -42,7 +42,8 @@ double norm_of(const T* x, int64_t n) {
   at::parallel_for(0, static_cast<int64_t>(sums.size()), 1, [&](int64_t first, int64_t last) {
     for (int64_t k = first; k < last; ++k) {
       double sum = 0;
-      for (int64_t i = k * block; i < std::min(n, (k + 1) * block); ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+      for (int64_t i = k * block; i < std::min(n, (k + 1) * block); ++i)
+        sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
       sums[static_cast<size_t>(k)] = sum;
     }
   });
@@ -70,8 +71,10 @@ void update(T* p, const T* g, T* m, T* v, T* ema, int64_t first, int64_t last, c
 
 template <class F>
 void by_type(const at::Tensor& x, F&& f) {
-  if (x.scalar_type() == at::kDouble) f(double{});
-  else f(float{});
+  if (x.scalar_type() == at::kDouble)
+    f(double{});
+  else
+    f(float{});
 }
 
 }  // namespace
@@ -90,11 +93,18 @@ void fused_step(at::Tensor& p, const at::Tensor& gradient, double gradient_norm,
   const double decay = std::min(o.ema_decay, (1 + count) / (10 + count));
   by_type(p, [&](auto zero) {
     using T = decltype(zero);
-    const Constants<T> c{static_cast<T>(clip), static_cast<T>(o.beta1), static_cast<T>(o.beta2), static_cast<T>(lr / correction1),
-                         static_cast<T>(1 / std::sqrt(correction2)), static_cast<T>(1e-8), static_cast<T>(decay)};
-    T *values = p.data_ptr<T>(), *m = moments.m.data_ptr<T>(), *v = moments.v.data_ptr<T>(), *average = ema.data_ptr<T>();
+    const Constants<T> c{static_cast<T>(clip),
+                         static_cast<T>(o.beta1),
+                         static_cast<T>(o.beta2),
+                         static_cast<T>(lr / correction1),
+                         static_cast<T>(1 / std::sqrt(correction2)),
+                         static_cast<T>(1e-8),
+                         static_cast<T>(decay)};
+    T *values = p.data_ptr<T>(), *m = moments.m.data_ptr<T>(), *v = moments.v.data_ptr<T>(),
+      *average = ema.data_ptr<T>();
     const T* g = gradient.const_data_ptr<T>();
-    at::parallel_for(0, p.numel(), block, [&](int64_t first, int64_t last) { update(values, g, m, v, average, first, last, c); });
+    at::parallel_for(0, p.numel(), block,
+                     [&](int64_t first, int64_t last) { update(values, g, m, v, average, first, last, c); });
   });
 }
 

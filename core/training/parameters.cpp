@@ -52,11 +52,13 @@ std::string Layout::name_at(int64_t element) const {
 }
 
 FlatParameters::FlatParameters(const Layout& layout, const at::TensorOptions& options)
-    : trained_(at::zeros({layout.trained_size()}, options)), frozen_(at::zeros({layout.frozen_size()}, options)),
+    : trained_(at::zeros({layout.trained_size()}, options)),
+      frozen_(at::zeros({layout.frozen_size()}, options)),
       views_(layout.views(trained_, frozen_)) {}
 
 FlatParameters::FlatParameters(const Layout& layout, const FlatParameters& other)
-    : trained_(at::zeros({layout.trained_size()}, other.trained_.options())), frozen_(other.frozen_),
+    : trained_(at::zeros({layout.trained_size()}, other.trained_.options())),
+      frozen_(other.frozen_),
       views_(layout.views(trained_, frozen_)) {}
 
 NamedTensors FlatParameters::named(const Layout& layout) const {
@@ -70,9 +72,11 @@ void FlatParameters::load(const Layout& layout, const NamedTensors& tensors, con
   for (size_t i = 0; i < layout.params().size(); ++i) {
     const ModelParamInfo& p = layout.params()[i];
     const auto it = tensors.find(p.name);
-    if (it == tensors.end()) wrong.push_back(fmt::format("\"{}\" is missing", p.name));
+    if (it == tensors.end())
+      wrong.push_back(fmt::format("\"{}\" is missing", p.name));
     else if (it->second.sizes() != at::IntArrayRef(p.shape)) {
-      wrong.push_back(fmt::format("\"{}\" has shape [{}], the model needs [{}]", p.name, fmt::join(it->second.sizes(), ", "), fmt::join(p.shape, ", ")));
+      wrong.push_back(fmt::format("\"{}\" has shape [{}], the model needs [{}]", p.name,
+                                  fmt::join(it->second.sizes(), ", "), fmt::join(p.shape, ", ")));
     } else {
       views_.tensors()[i].copy_(it->second);
     }

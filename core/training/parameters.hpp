@@ -1,6 +1,6 @@
-// All parameters of a model in one flat buffer, each a view aligned to 64 bytes, so that clip, Adam and EMA are one pass
-// and "is anything not finite" is one reduction. Frozen tensors have a buffer of their own behind it, which is neither
-// trained nor averaged.
+// All parameters of a model in one flat buffer, each a view aligned to 64 bytes, so that clip, Adam and EMA are one
+// pass and "is anything not finite" is one reduction. Frozen tensors have a buffer of their own behind it, which is
+// neither trained nor averaged.
 #pragma once
 
 #include "core/diffusion/prior.hpp"
@@ -38,8 +38,8 @@ class FlatParameters {
   ParamSet& views() { return views_; }
   const ParamSet& views() const { return views_; }
   NamedTensors named(const Layout& layout) const;
-  // Strict: every tensor of the model must be there with its shape, and no other. Throws CheckpointError listing what is
-  // missing, unexpected or misshapen.
+  // Strict: every tensor of the model must be there with its shape, and no other. Throws CheckpointError listing what
+  // is missing, unexpected or misshapen.
   void load(const Layout& layout, const NamedTensors& tensors, const std::string& file);
 
  private:

@@ -35,7 +35,10 @@ RunFolder::RunFolder(fs::path folder) : folder_(std::move(folder)) {
   } catch (const std::system_error& e) {
     throw RunError(fmt::format("the run's folder cannot be made: {}", e.what()));
   }
-  if (!lock_->held()) throw RunError(fmt::format("{} is in use by another sdpipe; wait for it, or give this run another name with run.name=...", folder_.string()));
+  if (!lock_->held())
+    throw RunError(
+        fmt::format("{} is in use by another sdpipe; wait for it, or give this run another name with run.name=...",
+                    folder_.string()));
   for (const fs::path& place : {folder_, samples()}) remove_unfinished(place);
 }
 
@@ -55,7 +58,8 @@ void append_line(const fs::path& file, const std::string& line) {
   out << line << '\n';
   out.close();
   static std::atomic<bool> warned{false};
-  if (!out && !warned.exchange(true)) log_warning(fmt::format("{} cannot be written, is the disk full? The run goes on without its log", file.string()));
+  if (!out && !warned.exchange(true))
+    log_warning(fmt::format("{} cannot be written, is the disk full? The run goes on without its log", file.string()));
 }
 
 void cut_log(const fs::path& file, const std::function<bool(const std::string&)>& keep) {

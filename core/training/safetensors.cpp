@@ -20,8 +20,8 @@ struct Dtype {
   std::string_view name;
   size_t bytes;
 };
-constexpr Dtype dtypes[] = {{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4},
-                            {"I16", 2}, {"I8", 1},  {"U64", 8}, {"U32", 4},  {"U16", 2}, {"U8", 1}, {"BOOL", 1}};
+constexpr Dtype dtypes[] = {{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2},
+                            {"I8", 1},  {"U64", 8}, {"U32", 4}, {"U16", 2},  {"U8", 1},  {"BOOL", 1}};
 
 class Reader {
  public:
@@ -31,8 +31,10 @@ class Reader {
     const Json header = parse_header();
     SafetensorsFile file;
     for (const auto& [key, value] : header.items()) {
-      if (key == "__metadata__") read_metadata(value, file.metadata);
-      else file.tensors.push_back(read_tensor(key, value));
+      if (key == "__metadata__")
+        read_metadata(value, file.metadata);
+      else
+        file.tensors.push_back(read_tensor(key, value));
     }
     require_gapless(file.tensors);
     return file;
@@ -114,7 +116,8 @@ class Reader {
     std::vector<uint64_t> values;
     if (!list.is_array()) refuse(fmt::format("tensor \"{}\": shape and data_offsets must be lists", key));
     for (const Json& n : list) {
-      if (!n.is_number_unsigned()) refuse(fmt::format("tensor \"{}\": shape and data_offsets hold whole numbers, not negative", key));
+      if (!n.is_number_unsigned())
+        refuse(fmt::format("tensor \"{}\": shape and data_offsets hold whole numbers, not negative", key));
       values.push_back(n.get<uint64_t>());
     }
     return values;
@@ -122,14 +125,16 @@ class Reader {
 
   // Every byte of the data belongs to exactly one tensor.
   void require_gapless(std::vector<StoredTensor>& tensors) const {
-    std::stable_sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.bytes.data() < b.bytes.data(); });
+    std::stable_sort(tensors.begin(), tensors.end(),
+                     [](const auto& a, const auto& b) { return a.bytes.data() < b.bytes.data(); });
     const char* end = data_.data();
     for (const StoredTensor& t : tensors) {
       if (t.bytes.empty()) continue;
       if (t.bytes.data() != end) refuse(fmt::format("there is a hole or an overlap before tensor \"{}\"", t.name));
       end = t.bytes.data() + t.bytes.size();
     }
-    if (end != data_.data() + data_.size()) refuse(fmt::format("{} bytes follow the last tensor", data_.data() + data_.size() - end));
+    if (end != data_.data() + data_.size())
+      refuse(fmt::format("{} bytes follow the last tensor", data_.data() + data_.size() - end));
   }
 
   std::string_view content_, data_;
@@ -145,7 +150,8 @@ size_t dtype_bytes(std::string_view dtype) {
   return 0;
 }
 
-std::string write_safetensors(const std::vector<StoredTensor>& tensors, const std::map<std::string, std::string>& metadata) {
+std::string write_safetensors(const std::vector<StoredTensor>& tensors,
+                              const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
@@ -163,6 +169,8 @@ std::string write_safetensors(const std::vector<StoredTensor>& tensors, const st
   return content;
 }
 
-SafetensorsFile read_safetensors(std::string_view content, const std::string& name) { return Reader(content, name).read(); }
+SafetensorsFile read_safetensors(std::string_view content, const std::string& name) {
+  return Reader(content, name).read();
+}
 
 }  // namespace sdpipe

@@ -25,9 +25,10 @@ struct SafetensorsFile {
 // Bytes of one element; 0 for an unknown dtype.
 size_t dtype_bytes(std::string_view dtype);
 
-// A whole file, tensors in the order given. Names must differ. The header is padded so that data starts at a multiple of
-// eight bytes; with tensors of one dtype every one is aligned.
-std::string write_safetensors(const std::vector<StoredTensor>& tensors, const std::map<std::string, std::string>& metadata = {});
+// A whole file, tensors in the order given. Names must differ. The header is padded so that data starts at a multiple
+// of eight bytes; with tensors of one dtype every one is aligned.
+std::string write_safetensors(const std::vector<StoredTensor>& tensors,
+                              const std::map<std::string, std::string>& metadata = {});
 
 // `content` must outlive the result. `name` stands for the file in messages. Throws CheckpointError.
 SafetensorsFile read_safetensors(std::string_view content, const std::string& name);

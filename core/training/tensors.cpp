@@ -14,7 +14,8 @@ struct Pair {
   at::ScalarType type;
   std::string_view name;
 };
-constexpr Pair pairs[] = {{at::kFloat, "F32"}, {at::kDouble, "F64"}, {at::kBFloat16, "BF16"}, {at::kHalf, "F16"}, {at::kLong, "I64"}};
+constexpr Pair pairs[] = {
+    {at::kFloat, "F32"}, {at::kDouble, "F64"}, {at::kBFloat16, "BF16"}, {at::kHalf, "F16"}, {at::kLong, "I64"}};
 
 }  // namespace
 
@@ -29,7 +30,8 @@ std::string pack_tensors(const NamedTensors& tensors) {
       if (p.type == t.scalar_type()) dtype = p.name;
     }
     if (dtype.empty()) throw RunError(fmt::format("tensor \"{}\" has a dtype that checkpoints do not hold", name));
-    stored.push_back({name, std::string(dtype), t.sizes().vec(), {static_cast<const char*>(t.const_data_ptr()), t.nbytes()}});
+    stored.push_back(
+        {name, std::string(dtype), t.sizes().vec(), {static_cast<const char*>(t.const_data_ptr()), t.nbytes()}});
   }
   return write_safetensors(stored);
 }
@@ -41,7 +43,9 @@ NamedTensors unpack_tensors(std::string_view content, const std::string& name) {
     for (const Pair& p : pairs) {
       if (p.name == stored.dtype) pair = &p;
     }
-    if (!pair) throw CheckpointError(fmt::format("{}: tensor \"{}\" has dtype {}, which is not used here", name, stored.name, stored.dtype));
+    if (!pair)
+      throw CheckpointError(
+          fmt::format("{}: tensor \"{}\" has dtype {}, which is not used here", name, stored.name, stored.dtype));
     at::Tensor tensor = at::empty(stored.shape, at::TensorOptions(pair->type));
     if (!stored.bytes.empty()) std::memcpy(tensor.data_ptr(), stored.bytes.data(), stored.bytes.size());
     tensors.emplace(stored.name, std::move(tensor));

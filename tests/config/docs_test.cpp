@@ -42,8 +42,11 @@ TEST_CASE("The manual's pipeline has no key that the host does not know") {
   const std::string manual = read_file(std::string(SDPIPE_SOURCE_DIR) + "/docs/pipelines.md");
   const size_t begin = manual.find("```toml\n") + 8;
   std::string text = manual.substr(begin, manual.find("```", begin) - begin);
-  for (const auto& [real, example] : {std::pair{"heat_blur", "blur"}, {"wasserstein", "levels"}, {"geometric", "sigmas"},
-                                      {"unet", "net"}, {"momentum", "step"}}) {
+  for (const auto& [real, example] : {std::pair{"heat_blur", "blur"},
+                                      {"wasserstein", "levels"},
+                                      {"geometric", "sigmas"},
+                                      {"unet", "net"},
+                                      {"momentum", "step"}}) {
     text = edited(text, real, example);
   }
   CHECK(errors_of(text) == "");

@@ -84,5 +84,4 @@ SDP_PLUGIN("Apache-2.0",
            sdp::sampler<Step>("step", "1.0.0", "s")
                .real("eta", &Step::eta, sdp::between(0, 1), "", "d")
                .integer("order", &Step::order, sdp::at_least(1), "", "d"),
-           sdp::sampler<OtherStep>("churned", "1.0.0", "s")
-               .real("churn", &OtherStep::churn, sdp::at_least(0), "", "d"))
+           sdp::sampler<OtherStep>("churned", "1.0.0", "s").real("churn", &OtherStep::churn, sdp::at_least(0), "", "d"))

@@ -32,7 +32,8 @@ TEST_CASE("A value is TOML, else a string") {
   CHECK(parse(kExample, {"train.weight=uniform"}).train->text("weight") == "uniform");
 }
 
-TEST_CASE("A parameter at its default is set like one of the file, and a table that always exists like one that is there") {
+TEST_CASE(
+    "A parameter at its default is set like one of the file, and a table that always exists like one that is there") {
   CHECK(parse(kExample, {"sampler.order=2"}).sampler.settings.integer("order") == 2);
   CHECK(parse(edited(kExample, "[run]\nseed = 1\n", ""), {"run.seed=7"}).run.integer("seed") == 7);
 }
@@ -95,46 +96,58 @@ TEST_CASE("The window of an operator stays when its type changes") {
 }
 
 TEST_CASE("A mistake in an override is shown at the argument") {
-  CHECK(refusal("corruption.std_mx=16") == R"(<command line>#1:1:12: table "blur": unknown parameter "std_mx"; did you mean "std_max"?
+  CHECK(refusal("corruption.std_mx=16") ==
+        R"(<command line>#1:1:12: table "blur": unknown parameter "std_mx"; did you mean "std_max"?
   1 | corruption.std_mx=16
     |            ^)");
   CHECK(refusal("train.batch=0") == R"(<command line>#1:1:13: table "train": parameter "batch" must be >= 1, not 0
   1 | train.batch=0
     |             ^)");
-  CHECK(refusal("train={batch=1, bach=2}") == R"(<command line>#1:1:17: table "train": unknown parameter "bach"; did you mean "batch"?
+  CHECK(refusal("train={batch=1, bach=2}") ==
+        R"(<command line>#1:1:17: table "train": unknown parameter "bach"; did you mean "batch"?
   1 | train={batch=1, bach=2}
     |                 ^)");
-  CHECK(refusal("sampler.type=churnd") == R"(<command line>#1:1:14: no sampler named "churnd"; known: churned, step; did you mean "churned"?
+  CHECK(refusal("sampler.type=churnd") ==
+        R"(<command line>#1:1:14: no sampler named "churnd"; known: churned, step; did you mean "churned"?
   1 | sampler.type=churnd
     |              ^)");
 }
 
 TEST_CASE("What an override cannot reach is named") {
-  CHECK(refusal("samplr.order=2") == R"(<command line>#1:1:1: there is no table "samplr" in the file; did you mean "sampler"?; +samplr.order=2 adds it
+  CHECK(
+      refusal("samplr.order=2") ==
+      R"(<command line>#1:1:1: there is no table "samplr" in the file; did you mean "sampler"?; +samplr.order=2 adds it
   1 | samplr.order=2
     | ^)");
-  CHECK(refusal("noise.power=2", kCoupled) == R"(<command line>#1:1:1: there is no table "noise" in the file; +noise.power=2 adds it
+  CHECK(refusal("noise.power=2", kCoupled) ==
+        R"(<command line>#1:1:1: there is no table "noise" in the file; +noise.power=2 adds it
   1 | noise.power=2
     | ^)");
-  CHECK(refusal("noise={type=\"sigmas\"}", kCoupled) == R"(<command line>#1:1:1: there is no table "noise" in the file; +noise={type="sigmas"} adds it
+  CHECK(refusal("noise={type=\"sigmas\"}", kCoupled) ==
+        R"(<command line>#1:1:1: there is no table "noise" in the file; +noise={type="sigmas"} adds it
   1 | noise={type="sigmas"}
     | ^)");
-  CHECK(refusal("~train.bach") == R"(<command line>#1:1:8: nothing to remove: "train.bach" is not in the file; did you mean "batch"?
+  CHECK(refusal("~train.bach") ==
+        R"(<command line>#1:1:8: nothing to remove: "train.bach" is not in the file; did you mean "batch"?
   1 | ~train.bach
     |        ^)");
   CHECK(refusal("train.batch.size=2") == R"(<command line>#1:1:7: "train.batch" is an integer, not a table
   1 | train.batch.size=2
     |       ^)");
-  CHECK(refusal("corruption.std_max=2", kComposition) == R"(<command line>#1:1:12: "corruption" is a list of 2: say which one, for example corruption.0.std_max
+  CHECK(refusal("corruption.std_max=2", kComposition) ==
+        R"(<command line>#1:1:12: "corruption" is a list of 2: say which one, for example corruption.0.std_max
   1 | corruption.std_max=2
     |            ^)");
-  CHECK(refusal("corruption={std_max=2}", kComposition) == R"(<command line>#1:1:1: "corruption" is a list of 2: say which one, for example corruption.0={std_max=2}
+  CHECK(refusal("corruption={std_max=2}", kComposition) ==
+        R"(<command line>#1:1:1: "corruption" is a list of 2: say which one, for example corruption.0={std_max=2}
   1 | corruption={std_max=2}
     | ^)");
-  CHECK(refusal("corruption.2.std_max=2", kComposition) == R"(<command line>#1:1:12: there is no corruption.2: the list "corruption" holds 2, counted from 0
+  CHECK(refusal("corruption.2.std_max=2", kComposition) ==
+        R"(<command line>#1:1:12: there is no corruption.2: the list "corruption" holds 2, counted from 0
   1 | corruption.2.std_max=2
     |            ^)");
-  CHECK(refusal("corruption=[]") == R"(<command line>#1:1:12: "corruption" must be a table or a list of tables, not an empty array
+  CHECK(refusal("corruption=[]") ==
+        R"(<command line>#1:1:12: "corruption" must be a table or a list of tables, not an empty array
   1 | corruption=[]
     |            ^)");
 }

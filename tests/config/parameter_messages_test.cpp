@@ -13,120 +13,105 @@ struct Case {
 };
 
 const Case kCases[] = {
-    {"an unknown parameter close to a known one",
-     "std_max = 8.0", "std_mx = 8.0",
+    {"an unknown parameter close to a known one", "std_max = 8.0", "std_mx = 8.0",
      R"(a.toml:10:1: table "blur": unknown parameter "std_mx"; did you mean "std_max"?
   10 | std_mx = 8.0
      | ^
 
 1 problem in a.toml)"},
 
-    {"an unknown parameter close to none",
-     "std_max = 8.0", "radius = 8.0",
+    {"an unknown parameter close to none", "std_max = 8.0", "radius = 8.0",
      R"(a.toml:10:1: table "blur": unknown parameter "radius"; known: std_max
   10 | radius = 8.0
      | ^
 
 1 problem in a.toml)"},
 
-    {"a parameter of a plugin that has none",
-     "type = \"levels\"", "type = \"levels\"\npower = 2",
+    {"a parameter of a plugin that has none", "type = \"levels\"", "type = \"levels\"\npower = 2",
      R"(a.toml:14:1: table "levels": unknown parameter "power"; it has none
   14 | power = 2
      | ^
 
 1 problem in a.toml)"},
 
-    {"an unknown key of a host table",
-     "seed = 1", "sede = 1",
+    {"an unknown key of a host table", "seed = 1", "sede = 1",
      R"(a.toml:2:1: table "run": unknown parameter "sede"; did you mean "seed"?
   2 | sede = 1
     | ^
 
 1 problem in a.toml)"},
 
-    {"a string where a float is meant",
-     "std_max = 8.0", "std_max = \"8\"",
+    {"a string where a float is meant", "std_max = 8.0", "std_max = \"8\"",
      R"(a.toml:10:11: table "blur": parameter "std_max" must be a float, not a string
   10 | std_max = "8"
      |           ^
 
 1 problem in a.toml)"},
 
-    {"a float where an integer is meant",
-     "batch = 10", "batch = 10.5",
+    {"a float where an integer is meant", "batch = 10", "batch = 10.5",
      R"(a.toml:23:9: table "train": parameter "batch" must be an integer, not a float
   23 | batch = 10.5
      |         ^
 
 1 problem in a.toml)"},
 
-    {"a boolean where an integer is meant",
-     "seed = 1", "seed = true",
+    {"a boolean where an integer is meant", "seed = 1", "seed = true",
      R"(a.toml:2:8: table "run": parameter "seed" must be an integer, not a boolean
   2 | seed = true
     |        ^
 
 1 problem in a.toml)"},
 
-    {"an integer where a boolean is meant",
-     "path = \"train-images\"", "path = \"train-images\"\nflip = 1",
+    {"an integer where a boolean is meant", "path = \"train-images\"", "path = \"train-images\"\nflip = 1",
      R"(a.toml:7:8: table "data": parameter "flip" must be a boolean, not an integer
   7 | flip = 1
     |        ^
 
 1 problem in a.toml)"},
 
-    {"a table where a number is meant",
-     "batch = 10", "batch = { size = 10 }",
+    {"a table where a number is meant", "batch = 10", "batch = { size = 10 }",
      R"(a.toml:23:9: table "train": parameter "batch" must be an integer, not a table
   23 | batch = { size = 10 }
      |         ^
 
 1 problem in a.toml)"},
 
-    {"a number below its range",
-     "std_max = 8.0", "std_max = 0",
+    {"a number below its range", "std_max = 8.0", "std_max = 0",
      R"(a.toml:10:11: table "blur": parameter "std_max" must be > 0, not 0
   10 | std_max = 0
      |           ^
 
 1 problem in a.toml)"},
 
-    {"a number above its range",
-     "eta = 0.5", "eta = 1.5",
+    {"a number above its range", "eta = 0.5", "eta = 1.5",
      R"(a.toml:27:7: table "step": parameter "eta" must be >= 0 and <= 1, not 1.5
   27 | eta = 1.5
      |       ^
 
 1 problem in a.toml)"},
 
-    {"a number that is not finite",
-     "std_max = 8.0", "std_max = inf",
+    {"a number that is not finite", "std_max = 8.0", "std_max = inf",
      R"(a.toml:10:11: table "blur": parameter "std_max" must be finite, not inf
   10 | std_max = inf
      |           ^
 
 1 problem in a.toml)"},
 
-    {"a word that is not among the choices",
-     "batch = 10", "weight = \"inverse_varianc\"",
+    {"a word that is not among the choices", "batch = 10", "weight = \"inverse_varianc\"",
      R"(a.toml:23:10: table "train": parameter "weight" must be one of "inverse_variance", "inverse_sigma", "uniform", not "inverse_varianc"; did you mean "inverse_variance"?
   23 | weight = "inverse_varianc"
      |          ^
 
 1 problem in a.toml)"},
 
-    {"a number instead of a choice",
-     "batch = 10", "loss_at = 0",
+    {"a number instead of a choice", "batch = 10", "loss_at = 0",
      R"(a.toml:23:11: table "train": parameter "loss_at" must be a string, not an integer
   23 | loss_at = 0
      |           ^
 
 1 problem in a.toml)"},
 
-    {"required parameters that are missing",
-     "type = \"blur\"\nstd_max = 8.0", "type = \"stamp\"",
+    {"required parameters that are missing", "type = \"blur\"\nstd_max = 8.0", "type = \"stamp\"",
      R"(a.toml:8:1: table "stamp": parameter "times" is missing (integer >= 1 and <= 9, required)
   8 | [corruption]
     | ^
@@ -137,8 +122,8 @@ a.toml:8:1: table "stamp": parameter "mask" is missing (image, required)
 
 2 problems in a.toml)"},
 
-    {"lists with wrong elements",
-     "type = \"blur\"\nstd_max = 8.0", "type = \"stamp\"\n"
+    {"lists with wrong elements", "type = \"blur\"\nstd_max = 8.0",
+     "type = \"stamp\"\n"
      "times = 1\n"
      "mask = \"m.png\"\n"
      "weights = [0.5, 2.0]\n"
@@ -153,8 +138,8 @@ a.toml:13:15: table "stamp": parameter "offsets" must be an array of integers, b
 
 2 problems in a.toml)"},
 
-    {"a scalar where a list is meant, and an image that is no path",
-     "type = \"blur\"\nstd_max = 8.0", "type = \"stamp\"\ntimes = 1\nmask = 3\nweights = 0.5",
+    {"a scalar where a list is meant, and an image that is no path", "type = \"blur\"\nstd_max = 8.0",
+     "type = \"stamp\"\ntimes = 1\nmask = 3\nweights = 0.5",
      R"(a.toml:11:8: table "stamp": parameter "mask" must be a string, the path of an image, not an integer
   11 | mask = 3
      |        ^
@@ -165,72 +150,64 @@ a.toml:12:11: table "stamp": parameter "weights" must be an array of floats, not
 
 2 problems in a.toml)"},
 
-    {"a NUL character in a string",
-     "type = \"blur\"\nstd_max = 8.0", "type = \"stamp\"\ntimes = 1\nmask = \"m.png\"\nlabel = \"a\\u0000b\"",
+    {"a NUL character in a string", "type = \"blur\"\nstd_max = 8.0",
+     "type = \"stamp\"\ntimes = 1\nmask = \"m.png\"\nlabel = \"a\\u0000b\"",
      R"(a.toml:12:9: table "stamp": parameter "label" must not hold a NUL character
   12 | label = "a\u0000b"
      |         ^
 
 1 problem in a.toml)"},
 
-    {"no number of images",
-     "images = 1000\n", "",
+    {"no number of images", "images = 1000\n", "",
      R"(a.toml:21:1: table "train": parameter "images" is missing (integer >= 1, images, required)
   21 | [train]
      | ^
 
 1 problem in a.toml)"},
 
-    {"fewer images than a batch",
-     "images = 1000", "images = 9",
+    {"fewer images than a batch", "images = 1000", "images = 9",
      R"(a.toml:22:10: table "train": parameter "images" must be at least one batch of 10, not 9
   22 | images = 9
      |          ^
 
 1 problem in a.toml)"},
 
-    {"betas that are not two",
-     "batch = 10", "betas = [0.9]",
+    {"betas that are not two", "batch = 10", "betas = [0.9]",
      R"(a.toml:23:9: table "train": parameter "betas" must have 2 elements, the decays of Adam's two moments
   23 | betas = [0.9]
      |         ^
 
 1 problem in a.toml)"},
 
-    {"no steps",
-     "steps = 5", "steps = 0",
+    {"no steps", "steps = 5", "steps = 0",
      R"(a.toml:30:9: table "sample": parameter "steps" must be >= 1, not 0
   30 | steps = 0
      |         ^
 
 1 problem in a.toml)"},
 
-    {"a run name that leaves its folder",
-     "seed = 1", "name = \"../blur\"",
+    {"a run name that leaves its folder", "seed = 1", "name = \"../blur\"",
      R"(a.toml:2:8: table "run": parameter "name" must be a plain folder name (no "/", no "." or "-" in front, at most 200 bytes), not "../blur"
   2 | name = "../blur"
     |        ^
 
 1 problem in a.toml)"},
 
-    {"two channels",
-     "type = \"idx\"", "type = \"folder\"\nchannels = 2",
+    {"two channels", "type = \"idx\"", "type = \"folder\"\nchannels = 2",
      R"(a.toml:6:12: table "data": parameter "channels" must be 0, 1 or 3, not 2
   6 | channels = 2
     |            ^
 
 1 problem in a.toml)"},
 
-    {"a crop that is no table",
-     "type = \"idx\"", "type = \"folder\"\ncrop = 140",
+    {"a crop that is no table", "type = \"idx\"", "type = \"folder\"\ncrop = 140",
      R"(a.toml:6:8: table "data": parameter "crop" must be a table, for example { size = 140, center = "image" }, not an integer
   6 | crop = 140
     |        ^
 
 1 problem in a.toml)"},
 
-    {"keys that only folders have",
-     "type = \"idx\"", "type = \"idx\"\nchannels = 3\nresize = 32\ncrop = { size = 20 }",
+    {"keys that only folders have", "type = \"idx\"", "type = \"idx\"\nchannels = 3\nresize = 32\ncrop = { size = 20 }",
      R"(a.toml:6:12: table "data": parameter "channels" has no meaning where type = "idx"; only folder has it
   6 | channels = 3
     |            ^
@@ -245,16 +222,15 @@ a.toml:8:1: table "data": parameter "crop" has no meaning where type = "idx"; on
 
 3 problems in a.toml)"},
 
-    {"a part of a data set that has none",
-     "type = \"idx\"", "type = \"folder\"\nsplit = \"test\"",
+    {"a part of a data set that has none", "type = \"idx\"", "type = \"folder\"\nsplit = \"test\"",
      R"(a.toml:6:9: table "data": parameter "split" has no meaning where type = "folder"; only idx and cifar have it
   6 | split = "test"
     |         ^
 
 1 problem in a.toml)"},
 
-    {"a crop without size, and a centre that is no pair",
-     "type = \"idx\"", "type = \"folder\"\n"
+    {"a crop without size, and a centre that is no pair", "type = \"idx\"",
+     "type = \"folder\"\n"
      "crop = { center = \"middle\", centre = [1, 2] }",
      R"(a.toml:6:8: table "data.crop": parameter "size" is missing (integer >= 1, px, required)
   6 | crop = { center = "middle", centre = [1, 2] }
@@ -270,8 +246,8 @@ a.toml:6:29: table "data.crop": unknown parameter "centre"; did you mean "center
 
 3 problems in a.toml)"},
 
-    {"a tab and an accent before the mistake",
-     "eta = 0.5\n\n[sample]\n", "\n[sample]\n\tcount = \"é\"\nspacing = \"é\" #",
+    {"a tab and an accent before the mistake", "eta = 0.5\n\n[sample]\n",
+     "\n[sample]\n\tcount = \"é\"\nspacing = \"é\" #",
      R"(a.toml:29:10: table "sample": parameter "count" must be an integer, not a string
   29 | 	count = "é"
      | 	        ^

@@ -71,7 +71,8 @@ TEST_CASE("An image is looked for beside the pipeline file") {
 
 TEST_CASE("A plugin's complaint about a parameter finds its place") {
   const Pipeline p = parse(kExample, {"corruption.std_max=3"});
-  CHECK(Problem{position_of(p.sampler, "eta"), "x"}.render() == "/pipelines/a.toml:27:7: x\n  27 | eta = 0.5\n     |       ^");
+  CHECK(Problem{position_of(p.sampler, "eta"), "x"}.render() ==
+        "/pipelines/a.toml:27:7: x\n  27 | eta = 0.5\n     |       ^");
   CHECK(position_of(p.sampler, "order").line == 25);
   CHECK(position_of(p.corruption[0], "std_max").source->name == "<command line>#1");
 }
@@ -89,7 +90,8 @@ TEST_CASE("A file is read from disk and names itself in messages") {
   CHECK(p.run.integer("seed") == 5);
   CHECK_THROWS_WITH(load_pipeline(file, {"run.seed=x"}, examples()),
                     "<command line>#1:1:10: table \"run\": parameter \"seed\" must be an integer, not a string\n"
-                    "  1 | run.seed=x\n    |          ^\n\n1 problem in " + file.string());
+                    "  1 | run.seed=x\n    |          ^\n\n1 problem in " +
+                        file.string());
   std::filesystem::remove(file);
 }
 

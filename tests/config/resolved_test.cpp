@@ -93,11 +93,14 @@ clamp = false
 
 TEST_CASE("The resolved form reads back to the same pipeline") {
   check_round_trip(parse(kExample), examples());
-  check_round_trip(parse(kExample, {"data.type=folder", "data.crop={size=128, center=[121, 89]}", "sample.seed=9", "train.learning_rate=1e-7",
-                                    "data.path='a \"b\" \\ é'"}), examples());
-  check_round_trip(parse(kExample, {"schedule.type=coupled", "noise=false", "model.type=oracle", "~train"}), examples());
+  check_round_trip(parse(kExample, {"data.type=folder", "data.crop={size=128, center=[121, 89]}", "sample.seed=9",
+                                    "train.learning_rate=1e-7", "data.path='a \"b\" \\ é'"}),
+                   examples());
+  check_round_trip(parse(kExample, {"schedule.type=coupled", "noise=false", "model.type=oracle", "~train"}),
+                   examples());
   check_round_trip(parse(kExample, {"corruption=[{type=\"blur\", to=0.3}, {type=\"stamp\", times=2, mask=\"m.png\", "
-                                    "label=\"\\u0007\", weights=[], offsets=[3]}]"}), examples());
+                                    "label=\"\\u0007\", weights=[], offsets=[3]}]"}),
+                   examples());
 }
 
 TEST_CASE("Every shipped pipeline is valid and reads back to the same pipeline") {
@@ -117,15 +120,16 @@ TEST_CASE("The same pipeline is the same run") { CHECK(differences({}).empty());
 
 TEST_CASE("What the weights do not depend on makes no other run") {
   CHECK(differences({"sampler.type=churned", "sample.steps=9", "run.threads=1", "data.workers=4", "train.log_every=1",
-                     "train.checkpoint_every_images=3", "train.keep_checkpoints=5"}).empty());
+                     "train.checkpoint_every_images=3", "train.keep_checkpoints=5"})
+            .empty());
 }
 
 TEST_CASE("Every other change makes another run and is named") {
   CHECK(differences({"run.seed=2"}) == Keys{"run.seed"});
   CHECK(differences({"train.batch=20", "corruption.std_max=9", "data.flip=true"}) ==
         Keys{"data.flip", "corruption.std_max", "train.batch"});
-  CHECK(identity_differences(parse(kExample, {"data.type=folder"}), parse(kExample, {"data.type=folder", "data.crop={size=4}"})) ==
-        Keys{"data.crop"});
+  CHECK(identity_differences(parse(kExample, {"data.type=folder"}),
+                             parse(kExample, {"data.type=folder", "data.crop={size=4}"})) == Keys{"data.crop"});
   CHECK(differences({"run.precision=float64"}) == Keys{"run.precision"});
 }
 

@@ -13,48 +13,42 @@ struct Case {
 };
 
 const Case kCases[] = {
-    {"an unknown plugin close to a known one",
-     "type = \"blur\"", "type = \"blurr\"",
+    {"an unknown plugin close to a known one", "type = \"blur\"", "type = \"blurr\"",
      R"(a.toml:9:8: no corruption named "blurr"; known: blur, stamp; did you mean "blur"?
   9 | type = "blurr"
     |        ^
 
 1 problem in a.toml)"},
 
-    {"an unknown plugin close to none",
-     "type = \"step\"\neta = 0.5", "type = \"heun\"",
+    {"an unknown plugin close to none", "type = \"step\"\neta = 0.5", "type = \"heun\"",
      R"(a.toml:26:8: no sampler named "heun"; known: churned, step
   26 | type = "heun"
      |        ^
 
 1 problem in a.toml)"},
 
-    {"a plugin of another kind",
-     "type = \"levels\"", "type = \"blur\"",
+    {"a plugin of another kind", "type = \"levels\"", "type = \"blur\"",
      R"(a.toml:13:8: "blur" is a corruption, not a schedule; known: coupled, levels
   13 | type = "blur"
      |        ^
 
 1 problem in a.toml)"},
 
-    {"a plugin table without a type",
-     "type = \"step\"\neta = 0.5", "eta = 0.5",
+    {"a plugin table without a type", "type = \"step\"\neta = 0.5", "eta = 0.5",
      R"(a.toml:25:1: table "sampler": "type" is missing, the name of a sampler; known: churned, step
   25 | [sampler]
      | ^
 
 1 problem in a.toml)"},
 
-    {"a type that is no string",
-     "type = \"net\"", "type = 3",
+    {"a type that is no string", "type = \"net\"", "type = 3",
      R"(a.toml:19:8: table "model": "type" must be a string, not an integer
   19 | type = 3
      |        ^
 
 1 problem in a.toml)"},
 
-    {"an unknown table close to one that is missing",
-     "[sampler]", "[sampel]",
+    {"an unknown table close to one that is missing", "[sampler]", "[sampel]",
      R"(a.toml: table "sampler" is missing: add [sampler] with type = "..."; known: churned, step
 
 a.toml:25:2: unknown table "sampel"; did you mean "sampler"?
@@ -63,100 +57,87 @@ a.toml:25:2: unknown table "sampel"; did you mean "sampler"?
 
 2 problems in a.toml)"},
 
-    {"an unknown table close to none",
-     "[sample]\n", "[evaluation]\nscore = 1\n\n[sample]\n",
+    {"an unknown table close to none", "[sample]\n", "[evaluation]\nscore = 1\n\n[sample]\n",
      R"(a.toml:29:2: unknown table "evaluation"; known: run, data, corruption, schedule, noise, model, train, sampler, sample
   29 | [evaluation]
      |  ^
 
 1 problem in a.toml)"},
 
-    {"a key before the first table",
-     "[run]\n", "threads = 2\n[run]\n",
+    {"a key before the first table", "[run]\n", "threads = 2\n[run]\n",
      R"(a.toml:1:1: key "threads" stands outside the tables; known: run, data, corruption, schedule, noise, model, train, sampler, sample
   1 | threads = 2
     | ^
 
 1 problem in a.toml)"},
 
-    {"a missing table of the host",
-     "[data]\ntype = \"idx\"\npath = \"train-images\"\n", "",
+    {"a missing table of the host", "[data]\ntype = \"idx\"\npath = \"train-images\"\n", "",
      R"(a.toml: table "data" is missing: add [data] with type and path of the images
 
 1 problem in a.toml)"},
 
-    {"a missing table that chooses a plugin",
-     "[corruption]\ntype = \"blur\"\nstd_max = 8.0\n", "",
+    {"a missing table that chooses a plugin", "[corruption]\ntype = \"blur\"\nstd_max = 8.0\n", "",
      R"(a.toml: table "corruption" is missing: add [corruption] with type = "..."; known: blur, stamp
 
 1 problem in a.toml)"},
 
-    {"a scalar where a table is meant",
-     "[run]\nseed = 1\n", "run = 1\n",
+    {"a scalar where a table is meant", "[run]\nseed = 1\n", "run = 1\n",
      R"(a.toml:1:1: "run" must be a table, not an integer
   1 | run = 1
     | ^
 
 1 problem in a.toml)"},
 
-    {"a list where one table is meant",
-     "[sampler]", "[[sampler]]",
+    {"a list where one table is meant", "[sampler]", "[[sampler]]",
      R"(a.toml:25:3: "sampler" must be a table, not an array
   25 | [[sampler]]
      |   ^
 
 1 problem in a.toml)"},
 
-    {"a date",
-     "seed = 1", "seed = 2022-09-12",
+    {"a date", "seed = 1", "seed = 2022-09-12",
      R"(a.toml:2:8: a pipeline file has no dates or times: put the value in quotes
   2 | seed = 2022-09-12
     |        ^
 
 1 problem in a.toml)"},
 
-    {"a schedule that fills both beside [noise]",
-     "type = \"levels\"", "type = \"coupled\"",
+    {"a schedule that fills both beside [noise]", "type = \"levels\"", "type = \"coupled\"",
      R"(a.toml:15:1: schedule "coupled" fills sigma as well as levels: remove [noise]
   15 | [noise]
      | ^
 
 1 problem in a.toml)"},
 
-    {"a schedule that fills sigma in the place of levels",
-     "type = \"levels\"", "type = \"sigmas\"",
+    {"a schedule that fills sigma in the place of levels", "type = \"levels\"", "type = \"sigmas\"",
      R"(a.toml:13:8: schedule "sigmas" fills sigma, not levels: it belongs in [noise]; known: coupled, levels
   13 | type = "sigmas"
      |        ^
 
 1 problem in a.toml)"},
 
-    {"a schedule that fills levels in the place of sigma",
-     "type = \"sigmas\"", "type = \"levels\"",
+    {"a schedule that fills levels in the place of sigma", "type = \"sigmas\"", "type = \"levels\"",
      R"(a.toml:16:8: schedule "levels" fills levels, not sigma: it belongs in [schedule]; known: coupled, sigmas
   16 | type = "levels"
      |        ^
 
 1 problem in a.toml)"},
 
-    {"a schedule that fills both in the place of sigma",
-     "type = \"sigmas\"", "type = \"coupled\"",
+    {"a schedule that fills both in the place of sigma", "type = \"sigmas\"", "type = \"coupled\"",
      R"(a.toml:15:1: schedule "coupled" fills levels as well as sigma: put it in [schedule] and remove [noise]
   15 | [noise]
      | ^
 
 1 problem in a.toml)"},
 
-    {"levels without sigma",
-     "[noise]\ntype = \"sigmas\"\n", "",
+    {"levels without sigma", "[noise]\ntype = \"sigmas\"\n", "",
      R"(a.toml:12:1: schedule "levels" fills levels only: add [noise] with a schedule that fills sigma; known: coupled, sigmas
   12 | [schedule]
      | ^
 
 1 problem in a.toml)"},
 
-    {"a window outside a composition",
-     "std_max = 8.0", "std_max = 8.0\nfrom = 0.2\nto = 0.8",
+    {"a window outside a composition", "std_max = 8.0", "std_max = 8.0\nfrom = 0.2\nto = 0.8",
      R"(a.toml:11:1: table "blur": "from" belongs to an operator of a composition, a list of [[corruption]] tables: remove it
   11 | from = 0.2
      | ^
@@ -167,8 +148,8 @@ a.toml:12:1: table "blur": "to" belongs to an operator of a composition, a list 
 
 2 problems in a.toml)"},
 
-    {"windows of a composition that are empty or outside 0 to 1",
-     "[corruption]\ntype = \"blur\"\nstd_max = 8.0", "[[corruption]]\n"
+    {"windows of a composition that are empty or outside 0 to 1", "[corruption]\ntype = \"blur\"\nstd_max = 8.0",
+     "[[corruption]]\n"
      "type = \"blur\"\n"
      "from = 0.5\n"
      "to = 0.5\n"
@@ -186,24 +167,22 @@ a.toml:15:6: table "blur": "to" must be a float >= 0 and <= 1, not 2
 
 2 problems in a.toml)"},
 
-    {"an operator of a composition without a type",
-     "[corruption]\ntype = \"blur\"\nstd_max = 8.0", "[[corruption]]\ntype = \"blur\"\n\n[[corruption]]\nstd_max = 2",
+    {"an operator of a composition without a type", "[corruption]\ntype = \"blur\"\nstd_max = 8.0",
+     "[[corruption]]\ntype = \"blur\"\n\n[[corruption]]\nstd_max = 2",
      R"(a.toml:11:1: table "corruption.1": "type" is missing, the name of a corruption; known: blur, stamp
   11 | [[corruption]]
      | ^
 
 1 problem in a.toml)"},
 
-    {"a trained model without [train]",
-     "[train]\nimages = 1000\nbatch = 10\n", "",
+    {"a trained model without [train]", "[train]\nimages = 1000\nbatch = 10\n", "",
      R"(a.toml:18:1: model "net" is trained: add [train] with images = N
   18 | [model]
      | ^
 
 1 problem in a.toml)"},
 
-    {"a fitted model with [train]",
-     "type = \"net\"", "type = \"oracle\"",
+    {"a fitted model with [train]", "type = \"net\"", "type = \"oracle\"",
      R"(a.toml:21:1: model "oracle" is fitted, not trained: remove [train]
   21 | [train]
      | ^
@@ -220,7 +199,8 @@ a.toml:15:6: table "blur": "to" must be a float >= 0 and <= 1, not 2
      "\n"
      "[corruption]\n"
      "type = \"blur\"\n"
-     "std_max = 8.0", "[run]\n"
+     "std_max = 8.0",
+     "[run]\n"
      "precision = \"float64\"\n"
      "\n"
      "[data]\n"
@@ -237,8 +217,7 @@ a.toml:15:6: table "blur": "to" must be a float >= 0 and <= 1, not 2
 
 1 problem in a.toml)"},
 
-    {"a device that the plugins cannot use",
-     "seed = 1", "device = \"cuda\"",
+    {"a device that the plugins cannot use", "seed = 1", "device = \"cuda\"",
      R"(a.toml:8:1: corruption "blur" cannot be used with run.device = "cuda": it does not offer CUDA
   8 | [corruption]
     | ^
@@ -253,8 +232,8 @@ a.toml:25:1: sampler "step" cannot be used with run.device = "cuda": it does not
 
 3 problems in a.toml)"},
 
-    {"variants and ablations",
-     "[sample]\n", "[[variant]]\n"
+    {"variants and ablations", "[sample]\n",
+     "[[variant]]\n"
      "name = \"clean\"\n"
      "\n"
      "[[ablate]]\n"
@@ -271,8 +250,8 @@ a.toml:32:3: [[ablate]] is not supported in this version: run one pipeline file 
 
 2 problems in a.toml)"},
 
-    {"tables in tables beyond all measure",
-     "seed = 1", "seed = 1\n"
+    {"tables in tables beyond all measure", "seed = 1",
+     "seed = 1\n"
      "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a = 1",
      R"(a.toml:3:63: tables are nested deeper than 32 levels
   3 | a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a = 1

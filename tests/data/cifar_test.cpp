@@ -1,5 +1,6 @@
-#include "tests/catch.h"
 #include "tests/data/files.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 

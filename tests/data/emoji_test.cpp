@@ -2,8 +2,9 @@
 
 #include <iterator>
 
-#include "tests/catch.h"
 #include "tests/data/files.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 

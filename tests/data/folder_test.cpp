@@ -1,6 +1,7 @@
 #include "core/base/log.hpp"
-#include "tests/catch.h"
 #include "tests/data/files.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 

@@ -1,8 +1,9 @@
 #include <zlib.h>
 
 #include "core/base/files.hpp"
-#include "tests/catch.h"
 #include "tests/data/files.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 

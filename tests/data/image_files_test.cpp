@@ -5,8 +5,9 @@
 
 #include "core/base/files.hpp"
 #include "core/data/images.hpp"
-#include "tests/catch.h"
 #include "tests/data/files.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 

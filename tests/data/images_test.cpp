@@ -3,8 +3,9 @@
 #include <algorithm>
 
 #include "core/base/files.hpp"
-#include "tests/catch.h"
 #include "tests/data/files.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 

@@ -4,8 +4,9 @@
 
 #include <algorithm>
 
-#include "tests/catch.h"
 #include "tests/data/sources.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 

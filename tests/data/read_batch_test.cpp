@@ -3,8 +3,9 @@
 
 #include "core/base/log.hpp"
 #include "core/data/loader.hpp"
-#include "tests/catch.h"
 #include "tests/data/sources.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 

@@ -9,8 +9,9 @@
 #include "core/host/conformance/measure.hpp"
 #include "core/host/discovery.hpp"
 #include "tests/broken_plugins/broken.hpp"
-#include "tests/catch.h"
 #include "tests/host/probes.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 using namespace sdpipe::testing;

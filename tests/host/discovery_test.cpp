@@ -5,8 +5,9 @@
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
 #include "tests/broken_plugins/broken.hpp"
-#include "tests/catch.h"
 #include "tests/temporary_folder.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 using sdpipe::testing::broken_plugin;

@@ -7,8 +7,9 @@
 #include "core/base/files.hpp"
 #include "core/host/library.hpp"
 #include "tests/broken_plugins/broken.hpp"
-#include "tests/catch.h"
 #include "tests/temporary_folder.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 using sdpipe::testing::broken_plugin;

@@ -7,8 +7,9 @@
 
 #include "core/base/error.hpp"
 #include "core/base/random.hpp"
-#include "tests/catch.h"
 #include "tests/host/probes.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 using namespace sdpipe::testing;

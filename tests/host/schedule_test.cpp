@@ -4,8 +4,9 @@
 #include <limits>
 
 #include "core/host/conformance/measure.hpp"
-#include "tests/catch.h"
 #include "tests/host/probes.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 using namespace sdpipe::testing;

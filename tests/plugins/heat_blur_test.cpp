@@ -4,8 +4,9 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/catch.h"
 #include "tests/plugins/support.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 using namespace sdpipe::testing;

@@ -8,8 +8,9 @@
 #include <map>
 
 #include "core/diffusion/trajectory.hpp"
-#include "tests/catch.h"
 #include "tests/plugins/support.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 using namespace sdpipe::testing;

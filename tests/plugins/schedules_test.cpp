@@ -6,8 +6,9 @@
 
 #include "plugins/schedules/wasserstein/assignment.hpp"
 #include "plugins/schedules/wasserstein/graph.hpp"
-#include "tests/catch.h"
 #include "tests/plugins/support.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 using namespace sdpipe::testing;

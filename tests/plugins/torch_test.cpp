@@ -6,8 +6,9 @@
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
-#include "tests/catch.h"
 #include "tests/plugins/support.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 using namespace sdpipe::testing;

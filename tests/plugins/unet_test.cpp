@@ -5,8 +5,9 @@
 #include <numeric>
 
 #include "core/host/conformance.hpp"
-#include "tests/catch.h"
 #include "tests/plugins/support.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
 using namespace sdpipe::testing;

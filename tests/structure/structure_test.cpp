@@ -59,14 +59,18 @@ std::string core_folder(const fs::path& path) {
 }  // namespace
 
 TEST_CASE("Data goes one way: a folder of core includes its own files and those of the folders before it") {
-  const std::vector<std::string> order = {"abi", "base", "host", "config", "data", "diffusion", "training", "evaluation", "report", "cli"};
-  const auto place = [&](const std::string& folder) { return std::find(order.begin(), order.end(), folder) - order.begin(); };
+  const std::vector<std::string> order = {"abi",       "base",     "host",       "config", "data",
+                                          "diffusion", "training", "evaluation", "report", "cli"};
+  const auto place = [&](const std::string& folder) {
+    return std::find(order.begin(), order.end(), folder) - order.begin();
+  };
   std::vector<std::string> wrong;
   for (const fs::path& file : sources("core")) {
     REQUIRE(place(core_folder(file)) < static_cast<std::ptrdiff_t>(order.size()));
     for (const std::string& name : includes(file)) {
       const std::string other = core_folder(name);
-      if (!other.empty() && place(other) > place(core_folder(file))) wrong.push_back(file.string() + " includes " + name);
+      if (!other.empty() && place(other) > place(core_folder(file)))
+        wrong.push_back(file.string() + " includes " + name);
     }
   }
   CHECK(wrong == std::vector<std::string>{});
@@ -97,9 +101,11 @@ TEST_CASE("Core never compares a plugin's id with a literal") {
       if (line.text.find("//") == 0) continue;
       for (const std::string& id : ids) {
         const bool a_word = std::find(also_words.begin(), also_words.end(), id) != also_words.end();
-        if (!a_word && line.text.find("== \"" + id + "\"") != std::string::npos) wrong.push_back(file.string() + ":" + std::to_string(line.number));
+        if (!a_word && line.text.find("== \"" + id + "\"") != std::string::npos)
+          wrong.push_back(file.string() + ":" + std::to_string(line.number));
       }
-      if (std::regex_search(line.text, std::regex("\\bid(\\(\\))?\\s*[!=]=\\s*\""))) wrong.push_back(file.string() + ":" + std::to_string(line.number));
+      if (std::regex_search(line.text, std::regex("\\bid(\\(\\))?\\s*[!=]=\\s*\"")))
+        wrong.push_back(file.string() + ":" + std::to_string(line.number));
     }
   }
   CHECK(wrong == std::vector<std::string>{});
@@ -110,10 +116,11 @@ TEST_CASE("Every third-party library has one door") {
     std::string prefix, file;
   };
   const std::vector<Door> doors = {
-      {"toml++/", "core/config/document.cpp"}, {"boost/", "core/host/library.cpp"},  {"OpenImageIO/", "core/data/images.cpp"},
-      {"ft2build.h", "core/data/emoji.cpp"},   {"zlib.h", "core/data/idx.cpp"},      {"openssl/", "core/base/hash.cpp"},
-      {"xxhash.h", "core/base/hash.cpp"},      {"CLI/", "core/cli/main.cpp"},        {"nlohmann/", "core/base/json.hpp"},
-      {"lemon/", "plugins/schedules/wasserstein/assignment.cpp"},
+      {"toml++/", "core/config/document.cpp"},  {"boost/", "core/host/library.cpp"},
+      {"OpenImageIO/", "core/data/images.cpp"}, {"ft2build.h", "core/data/emoji.cpp"},
+      {"zlib.h", "core/data/idx.cpp"},          {"openssl/", "core/base/hash.cpp"},
+      {"xxhash.h", "core/base/hash.cpp"},       {"CLI/", "core/cli/main.cpp"},
+      {"nlohmann/", "core/base/json.hpp"},      {"lemon/", "plugins/schedules/wasserstein/assignment.cpp"},
   };
   std::vector<std::string> wrong;
   for (const char* folder : {"core", "plugins"}) {
@@ -133,7 +140,8 @@ TEST_CASE("Core uses neither torch::nn nor autograd") {
   for (const fs::path& file : sources("core")) {
     if (core_folder(file) == "abi") continue;  // the adapter for authors of networks
     for (const std::string& name : includes(file)) {
-      const bool heavy = name.starts_with("torch/nn") || name.starts_with("torch/optim") || name.starts_with("torch/csrc/autograd") || name == "torch/torch.h";
+      const bool heavy = name.starts_with("torch/nn") || name.starts_with("torch/optim") ||
+                         name.starts_with("torch/csrc/autograd") || name == "torch/torch.h";
       if (heavy) wrong.push_back(file.string() + " includes " + name);
     }
   }
