@@ -179,12 +179,18 @@ class RunVerb {
                            grids,
                            along_path(model_, trained, x_0, times, seed()),
                            describe_prior(pipeline_, trained),
-                           source_->describe(),
+                           describe_data(),
                            folder_.metrics_file(),
                            folder_.timing_file(),
                            to_toml(pipeline_)};
     write_file(folder_.report_file(), render_report(report));
     write_file(marker(), picture_facts(trained).dump() + "\n");
+  }
+
+  std::string describe_data() const {
+    const size_t skipped = source_->skipped().size();
+    return skipped == 0 ? source_->describe()
+                        : fmt::format("{}; {} of them cannot be read and were skipped", source_->describe(), skipped);
   }
 
   uint64_t seed() const { return static_cast<uint64_t>(pipeline_.run.integer("seed")); }
