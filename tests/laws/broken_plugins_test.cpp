@@ -82,7 +82,7 @@ TEST_CASE("a schedule that is wrong in one way breaks the law of that way") {
 
 TEST_CASE("a model that is wrong in one way breaks the law of that way") {
   require_broken("broken_models", {{"sound", {}},
-                                   {"equal_names", {"model.distinct_parameter_names"}},
+                                   {"equal_names", {"model.create"}},
                                    {"wrong_input_gradient", {"model.vjp_of_input"}},
                                    {"wrong_parameter_gradient", {"model.vjp_of_parameters"}},
                                    {"accumulates", {"model.vjp_of_parameters"}},
@@ -113,8 +113,8 @@ TEST_CASE("a law that fails says what it saw") {
         "plugin \"falls\": level must be finite, not negative and never fall, but is 0.1 at t = 0.5");
   CHECK(detail("broken_schedules", "fills_nothing", "schedule.fills_something") ==
         "it sets neither SDP_CAP_FILLS_LEVEL nor SDP_CAP_FILLS_SIGMA");
-  CHECK(detail("broken_models", "equal_names", "model.distinct_parameter_names") ==
-        "two parameters are named \"gain\"");
+  CHECK(detail("broken_models", "equal_names", "model.create") ==
+        "plugin \"equal_names\": its parameter \"gain\" shares its name with another");
   CHECK(detail("broken_models", "one_saved_for_all", "model.vjp_after_another_forward") ==
         "the gradient of A changes when B runs between A's forward and its vjp");
   CHECK(detail("broken_models", "works_once", "model.vjp_twice") == "a second vjp of one forward differs");

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "core/host/conformance/measure.hpp"
 
@@ -72,16 +71,6 @@ struct Subject {
   ScaledIdentity corruption;
   std::vector<uint64_t> samples = {0, 1, 2};
 };
-
-LawResult distinct_names(const Subject& s) {
-  return stated("model.distinct_parameter_names", [&]() -> std::string {
-    std::set<std::string> names;
-    for (const ModelParamInfo& p : s.model.params()) {
-      if (!names.insert(p.name).second) return fmt::format("two parameters are named \"{}\"", p.name);
-    }
-    return "";
-  });
-}
 
 // <gy, dy/dx v> by central differences against <gx, v>
 LawResult input_gradient(const Subject& s) {
@@ -181,7 +170,7 @@ LawResult repeatable(const Subject& s) {
 
 std::vector<LawResult> check_model(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
   Subject s(plugin, settings, shape);
-  return {distinct_names(s), input_gradient(s),      parameter_gradients(s), interleaved(s),
+  return {input_gradient(s), parameter_gradients(s), interleaved(s),
           repeated_vjp(s),   batch_equals_single(s), repeatable(s)};
 }
 
