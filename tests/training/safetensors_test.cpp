@@ -1,5 +1,7 @@
 #include "core/training/safetensors.hpp"
 
+#include <cstring>
+
 #include "core/training/tensors.hpp"
 #include "tests/diffusion/setup.hpp"
 
