@@ -40,7 +40,7 @@ TEST_CASE("every file in the build's plugin folder is a sound plugin, and the pr
   CHECK(registry().warnings().empty());
   const std::vector<std::pair<int32_t, std::vector<std::string>>> promised = {
       {SDP_KIND_CORRUPTION, {"heat_blur", "identity", "pixel_mask"}},
-      {SDP_KIND_SCHEDULE, {"geometric", "linear", "log", "wasserstein"}},
+      {SDP_KIND_SCHEDULE, {"constant", "cosine", "edm", "flow", "geometric", "linear", "log", "vp", "wasserstein"}},
       {SDP_KIND_MODEL, {"empirical", "unet", "wiener"}},
       {SDP_KIND_SAMPLER, {"ancestral", "ddim", "momentum", "multistep", "naive"}}};
   for (const auto& [kind, ids] : promised) {
