@@ -58,12 +58,15 @@ Json manifest_of(const Session& session, const Pipeline& pipeline, const Source&
           {"plugins", plugins}};
 }
 
+// As a string: whether a Json compares with one depends on the library's version.
+std::string text_of(const Json& object, const char* key) { return object.value(key, ""); }
+
 // A run that goes on must see the data it began with; another build or plugin may change bits, which is said.
 void require_same_surroundings(const RunFolder& folder, const Json& now) {
   if (!fs::exists(folder.manifest_file()) || !fs::exists(folder.checkpoints())) return;
   const Json before = Json::parse(read_file(folder.manifest_file()), nullptr, false);
   if (!before.is_object()) return;
-  if (before.value("data_sha256", "") != now["data_sha256"]) {
+  if (text_of(before, "data_sha256") != text_of(now, "data_sha256")) {
     throw DataError(
         fmt::format("the data is not what {} began with (then: {}); put it back, or move the run aside with --fresh",
                     folder.path().string(), before.value("data", "")));
@@ -71,16 +74,16 @@ void require_same_surroundings(const RunFolder& folder, const Json& now) {
   const Json& old_plugins = before.value("plugins", Json::array());
   for (const Json& plugin : now["plugins"]) {
     const auto same = [&](const Json& p) {
-      return p.value("kind", "") == plugin["kind"] && p.value("id", "") == plugin["id"];
+      return text_of(p, "kind") == text_of(plugin, "kind") && text_of(p, "id") == text_of(plugin, "id");
     };
     const auto old = std::find_if(old_plugins.begin(), old_plugins.end(), same);
-    if (old == old_plugins.end() || old->value("sha256", "") == plugin["sha256"]) continue;
+    if (old == old_plugins.end() || text_of(*old, "sha256") == text_of(plugin, "sha256")) continue;
     log_warning(
         fmt::format("plugin \"{}\" is another build than the one that began {}: the rest of the run is valid, but may "
                     "not be bit for bit the same",
-                    plugin["id"].get<std::string>(), folder.path().string()));
+                    text_of(plugin, "id"), folder.path().string()));
   }
-  if (before.value("sdpipe", "") != now["sdpipe"])
+  if (text_of(before, "sdpipe") != text_of(now, "sdpipe"))
     log_warning(fmt::format("{} was begun by sdpipe {}", folder.path().string(), before.value("sdpipe", "")));
 }
 
