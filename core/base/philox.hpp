@@ -63,6 +63,8 @@ enum class Purpose : uint32_t {
   sampler = 8,       // sample = image index, step = node
   prior = 9,         // sample = image index
   calibration = 10,  // which images a schedule or a fit sees
+  restoration = 11,  // sample = image index: noise of an observation, and what a start lacks of it
+  evaluation = 12,   // the feature network and directions of the scores
   test = 15,
 };
 

@@ -7,15 +7,17 @@
 
 namespace sdpipe {
 
-// x0_hat = E[x_0 | x_t] = x_t + f(x_t, t), as a network or an exact model estimates it.
+// x0_hat = E[x_0 | x_t] = x_t + f(x_t, t), as a network or an exact model estimates it. What restores images
+// (restoration.hpp) corrects it, so that every sampler can be used for that too.
 class Denoiser {
  public:
   Denoiser(const Model& model, const ParamSet& params, const Process& process)
       : model_(model), params_(params), process_(process) {}
-  at::Tensor x0_hat(const Points& at, const at::Tensor& x_t) const;
+  virtual ~Denoiser() = default;
+  virtual at::Tensor x0_hat(const Points& at, const at::Tensor& x_t) const;
   const Process& process() const { return process_; }
 
- private:
+ protected:
   const Model& model_;
   const ParamSet& params_;
   const Process& process_;
