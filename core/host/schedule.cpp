@@ -73,6 +73,12 @@ void Schedule::select(const CalibrationData& data, uint32_t n, std::vector<doubl
   CallScope scope;
   scope.calibration = &data;
   scope.cancel = cancel;
+  // One row, apart from the numbers that choose the images by its step, and without a seed: two runs' schedules differ
+  // by their data alone.
+  constexpr uint64_t row = 0;
+  scope.random.purpose = Purpose::calibration;
+  scope.random.sample = {&row, 1};
+  scope.random.step = 1;
   sdp_ctx context(plugin_.id(), scope);
   const sdp_calibration view = calibration_view(data);
   context.require(plugin_.descriptor->schedule->select(&context, self_.get(), &view, n, level ? level->data() : nullptr,

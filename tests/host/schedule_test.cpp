@@ -1,8 +1,11 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/ones.h>
 
+#include <algorithm>
 #include <limits>
+#include <span>
 
+#include "core/base/random.hpp"
 #include "core/host/conformance/measure.hpp"
 #include "tests/host/probes.hpp"
 
@@ -95,10 +98,30 @@ TEST_CASE("calibration data that is not there, or memory that does not fit, is r
                     }),
                     "plugin \"probe\": select failed: the output has shape [64, 1, 2, 3], expected [64, 1, 2, 2] and "
                     "the dtype of the input");
-  CHECK_THROWS_WITH(select([](sdp::Call& call, const sdp::Calibration& seen, uint32_t, double*, double*) {
-                      call.normal(0, call.scratch(seen.batch(0)));
-                    }),
-                    "plugin \"probe\": select failed: host->random is not offered in this call");
+}
+
+TEST_CASE("a schedule draws one row at a time, from numbers that no image is chosen by, the same in every run") {
+  at::Tensor drawn;
+  reset_acts();
+  acts().select = [&](sdp::Call& call, const sdp::Calibration& seen, uint32_t, double* level, double* sigma) {
+    sdp_tensor* row = call.scratch({1, 1, 2, 3}, seen.batch(0));
+    call.normal(7, row);
+    drawn = sdp::as_tensor(row).clone();
+    level[0] = sigma[0] = 0;
+    level[1] = sigma[1] = 1;
+  };
+  Values level, sigma;
+  Schedule(probe(SDP_KIND_SCHEDULE), {}).select(data, 2, &level, &sigma);
+  std::vector<float> expected(6);
+  fill_normal({0, Purpose::calibration, 0, 1, 7}, std::span(expected));
+  CHECK(std::equal(expected.begin(), expected.end(), drawn.const_data_ptr<float>()));
+
+  acts().select = [](sdp::Call& call, const sdp::Calibration& seen, uint32_t, double*, double*) {
+    call.normal(0, call.scratch(seen.batch(0)));
+  };
+  CHECK_THROWS_WITH(Schedule(probe(SDP_KIND_SCHEDULE), {}).select(data, 2, &level, &sigma),
+                    "plugin \"probe\": select failed: host->random: axis 0 of out must be the batch of this call, 1 "
+                    "samples, not 64");
 }
 
 TEST_CASE("a schedule that is told to stop ends in Cancelled") {
