@@ -10,8 +10,8 @@ namespace {
 constexpr size_t unreachable = std::numeric_limits<size_t>::max() / 4;
 }
 
-Graph::Graph(size_t size, Distance distance)
-    : size_(size), distance_(std::move(distance)), known_(size * size, -1.0), arc_(size) {
+Graph::Graph(size_t size, Distance distance, bool is_metric)
+    : size_(size), distance_(std::move(distance)), is_metric_(is_metric), known_(size * size, -1.0), arc_(size) {
   for (size_t i = 1; i < size_; ++i) arc_[i] = arc_[i - 1] + this->distance(i - 1, i);
 }
 
@@ -23,6 +23,7 @@ double Graph::distance(size_t i, size_t j) {
 }
 
 bool Graph::edge(size_t i, size_t j, double eps) {
+  if (!is_metric_) return distance(i, j) <= eps;
   const size_t end = size_ - 1;
   if (arc_[j] - arc_[i] <= eps) return true;
   if (std::abs(distance(0, i) - distance(0, j)) > eps) return false;
@@ -74,15 +75,15 @@ std::vector<size_t> Graph::path(double eps) {
   return nodes;
 }
 
-std::vector<size_t> Graph::path_with(size_t nodes) {
+Graph::Tuned Graph::path_with(size_t nodes) {
   const double whole = distance(0, size_ - 1);
   double low = 0, high = whole;  // too many nodes at `low`, unless all distances are 0; not too many at `high`
   while (high - low > 1e-6 * whole) {
     const double eps = (low + high) / 2;
     (edges_from_start(eps).back() + 1 > nodes ? low : high) = eps;
   }
-  const std::vector<size_t> fewer = path(high), more = path(low);
-  const bool more_is_nearer = !more.empty() && more.size() - nodes < nodes - fewer.size();
+  Tuned fewer{path(high), high}, more{path(low), low};
+  const bool more_is_nearer = !more.path.empty() && more.path.size() - nodes < nodes - fewer.path.size();
   return more_is_nearer ? more : fewer;
 }
 
