@@ -60,7 +60,8 @@ void check_idle_keys(const std::string& type, const Settings& settings, const Ta
                          folder ? "idx and cifar have" : "folder has"));
   };
   for (const Param& param : data_schema()) {
-    const bool folders_own = param.key == "channels" || param.key == "resize" || param.key == "on_bad_file";
+    const bool folders_own =
+        param.key == "channels" || param.key == "resize" || param.key == "on_bad_file" || param.key == "held_out";
     const bool idle = folder ? param.key == "split" : folders_own;
     const Settings::Entry* entry = find(settings, param.key);
     if (idle && entry && entry->value != *param.def) refuse(entry->where, param.key);

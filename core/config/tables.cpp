@@ -73,6 +73,7 @@ const Schema& data_schema() {
       integer("resize", 0, kFrom0, "px", "type = folder: side of the square image after the crop; 0 as it is"),
       flag("flip", false, "Mirror each image left to right at random, in training"),
       integer("limit", 0, kFrom0, "images", "Use the first so many images; 0 means all"),
+      integer("held_out", 0, kFrom0, "images", "type = folder: how many are kept out of training, for tests"),
       choice("on_bad_file", {"error", "skip"}, "type = folder: what an image that cannot be read means"),
       integer("workers", 2, kFrom0, "", "Threads that read ahead; the images do not depend on it"),
   };

@@ -39,6 +39,29 @@ std::vector<std::string> list_images(const fs::path& folder) {
   return names;
 }
 
+// The names of one split, in their order. A hash of the name alone decides, so that a picture stays on its side when
+// others come or go, up to those at the border.
+std::vector<std::string> part_of(std::vector<std::string> names, const DataOptions& options) {
+  const size_t count = static_cast<size_t>(options.held_out);
+  const bool held = options.split == "test";
+  if (count == 0 && !held) return names;
+  if (count == 0) {
+    throw DataError(fmt::format("no images of \"{}\" are held out: data.held_out is 0, and training saw them all",
+                                options.path.string()));
+  }
+  if (count >= names.size()) {
+    throw DataError(fmt::format("data.held_out = {} leaves none of the {} images in \"{}\" for training", count,
+                                names.size(), options.path.string()));
+  }
+  std::vector<std::pair<std::string, std::string>> by_hash;
+  for (const std::string& name : names) by_hash.emplace_back(xxh3_128(as_bytes(name)), name);
+  std::sort(by_hash.begin(), by_hash.end());
+  std::vector<std::string> part;
+  for (size_t i = held ? 0 : count; i < (held ? count : by_hash.size()); ++i) part.push_back(by_hash[i].second);
+  std::sort(part.begin(), part.end());
+  return part;
+}
+
 class FolderSource final : public Source {
  public:
   explicit FolderSource(const DataOptions& options) : options_(options), names_(find_names(options)) {
@@ -81,6 +104,7 @@ std::vector<std::string> FolderSource::find_names(const DataOptions& options) {
   }
   if (names.empty())
     throw DataError(fmt::format("data.path: no image (.png .jpg .jpeg .webp .bmp .tif .tiff) in \"{}\"", path));
+  names = part_of(std::move(names), options);
   if (options.limit > 0) names.resize(std::min(names.size(), static_cast<size_t>(options.limit)));
   return names;
 }
@@ -138,6 +162,8 @@ std::string FolderSource::preparation() const {
   if (c.size > 0 && !c.center) text += fmt::format(", crop {} at the centre", c.size);
   if (c.size == 0 && options_.resize > 0) text += ", largest square at the centre";
   if (options_.resize > 0) text += fmt::format(", resized to {} with lanczos3", options_.resize);
+  if (options_.held_out > 0 && options_.split == "test") text += ", the part held out";
+  if (options_.held_out > 0 && options_.split != "test") text += fmt::format(", {} held out", options_.held_out);
   return text;
 }
 

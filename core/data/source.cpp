@@ -23,7 +23,11 @@ void check_not_negative(const char* key, int64_t value) {
 
 // An option that does nothing would be a wrong belief about the data.
 void check_folder_only(const DataOptions& o) {
-  const char* key = o.crop.size || o.crop.center ? "crop" : o.resize ? "resize" : o.channels ? "channels" : nullptr;
+  const char* key = o.crop.size || o.crop.center ? "crop"
+                    : o.resize                   ? "resize"
+                    : o.channels                 ? "channels"
+                    : o.held_out                 ? "held_out"
+                                                 : nullptr;
   if (key && o.type != "folder")
     throw UsageError(fmt::format("data.{} applies to data.type = \"folder\", not to \"{}\"", key, o.type));
 }
@@ -35,6 +39,7 @@ void check(const DataOptions& o) {
   check_not_negative("crop.size", o.crop.size);
   check_not_negative("resize", o.resize);
   check_not_negative("limit", o.limit);
+  check_not_negative("held_out", o.held_out);
   if (o.crop.center && o.crop.size == 0) throw UsageError("data.crop has a center but no size");
   if (o.channels != 0 && o.channels != 1 && o.channels != 3)
     throw UsageError(fmt::format("data.channels = {} must be 1 or 3, or 0 for what the first file has", o.channels));

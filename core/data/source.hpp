@@ -62,7 +62,8 @@ struct DataOptions {
                                       // at the centre is taken first, so that nothing is stretched
   int64_t channels = 0;               // folder: 1 | 3; 0: as the first file
   std::string on_bad_file = "error";  // folder: "error" | "skip"
-  std::string split = "train";        // idx, cifar: "train" | "test"
+  int64_t held_out = 0;               // folder: this many, those whose names' hashes are least, are split "test"
+  std::string split = "train";        // "train" | "test"
   int64_t limit = 0;                  // the first images only; 0: all
   bool flip = false;                  // for the loader
   int64_t workers = 2;                // for the loader

@@ -14,6 +14,7 @@ DataOptions data_options(const Pipeline& pipeline) {
   options.resize = data.integer("resize");
   options.flip = data.flag("flip");
   options.limit = data.integer("limit");
+  options.held_out = data.integer("held_out");
   options.on_bad_file = data.text("on_bad_file");
   options.workers = data.integer("workers");
   if (pipeline.crop) {

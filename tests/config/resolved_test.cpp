@@ -39,6 +39,7 @@ channels = 0
 resize = 0
 flip = false
 limit = 0
+held_out = 0
 on_bad_file = "error"
 workers = 2
 

@@ -1,3 +1,7 @@
+#include <algorithm>
+
+#include "core/base/files.hpp"
+#include "core/base/hash.hpp"
 #include "core/base/log.hpp"
 #include "tests/data/files.hpp"
 
@@ -233,4 +237,62 @@ TEST_CASE("options out of their range are refused by name") {
   REQUIRE(message([](DataOptions& o) {
             o.crop.center = CropOptions::Center{1, 1};
           }) == "data.crop has a center but no size");
+}
+
+TEST_CASE(
+    "held_out keeps the pictures whose names have the least hashes out of training, in whatever order they come") {
+  const TemporaryFolder folder;
+  std::vector<std::pair<std::string, std::string>> by_hash;
+  for (int i = 0; i < 12; ++i) {
+    const std::string name = fmt::format("{}/{}.png", i % 3, i);
+    write_picture(folder / name, plain(1, 4, 4, i));
+    by_hash.emplace_back(xxh3_128(as_bytes(name)), name);
+  }
+  std::sort(by_hash.begin(), by_hash.end());
+  DataOptions options = folder_options(folder.path());
+  const std::vector<std::string> all = names(*open_source(options), folder.path());
+  options.held_out = 4;
+  const auto training = open_source(options);
+  options.split = "test";
+  const auto held = open_source(options);
+  std::vector<std::string> least, rest = names(*training, folder.path());
+  for (int i = 0; i < 4; ++i) least.push_back(by_hash[static_cast<size_t>(i)].second);
+  std::sort(least.begin(), least.end());
+  REQUIRE(names(*held, folder.path()) == least);
+  REQUIRE(rest.size() == 8);
+  REQUIRE(std::is_sorted(rest.begin(), rest.end()));
+  rest.insert(rest.end(), least.begin(), least.end());
+  std::sort(rest.begin(), rest.end());
+  REQUIRE(rest == all);
+  REQUIRE(training->describe() == "8 images of 1 x 4 x 4 from " + in_quotes(folder.path()) + " (folder, 4 held out)");
+  REQUIRE(held->describe() ==
+          "4 images of 1 x 4 x 4 from " + in_quotes(folder.path()) + " (folder, the part held out)");
+  REQUIRE(training->content_hash() != held->content_hash());
+}
+
+TEST_CASE("a new picture moves none between training and test but at the border") {
+  const TemporaryFolder folder;
+  for (int i = 0; i < 12; ++i) write_picture(folder / fmt::format("{}.png", i), plain(1, 4, 4, i));
+  DataOptions options = folder_options(folder.path());
+  options.held_out = 5;
+  options.split = "test";
+  const std::vector<std::string> before = names(*open_source(options), folder.path());
+  write_picture(folder / "new.png", plain(1, 4, 4, 99));
+  int64_t stayed = 0;
+  for (const std::string& name : names(*open_source(options), folder.path()))
+    stayed += std::count(before.begin(), before.end(), name);
+  REQUIRE(stayed >= 4);
+}
+
+TEST_CASE("a held-out part that is empty or leaves nothing is refused") {
+  const TemporaryFolder folder;
+  write_picture(folder / "a.png", plain(1, 4, 4, 1));
+  write_picture(folder / "b.png", plain(1, 4, 4, 1));
+  DataOptions options = folder_options(folder.path());
+  options.split = "test";
+  REQUIRE(data_error([&] { open_source(options); }) ==
+          "no images of " + in_quotes(folder.path()) + " are held out: data.held_out is 0, and training saw them all");
+  options.held_out = 2;
+  REQUIRE(data_error([&] { open_source(options); }) ==
+          "data.held_out = 2 leaves none of the 2 images in " + in_quotes(folder.path()) + " for training");
 }
