@@ -8,25 +8,18 @@
 //   type = "heat_blur"
 //   std_max = 23.0      # px; the paper's for 64 x 64 images
 
-#include <algorithm>
 #include <cmath>
-#include <deque>
 #include <limits>
-#include <memory>
-#include <mutex>
-#include <tuple>
-#include <vector>
 
-#include "core/abi/plugin.hpp"
-#include "plugins/dct/product.hpp"
+#include "plugins/corruptions/separable.hpp"
 
 namespace {
 
-// A = D^T diag(decay) D along one axis of n pixels, rows of length ld. A product of cosines is a sum of cosines,
+// A = D^T diag(decay) D along one axis of n pixels. A product of cosines is a sum of cosines,
 //   A_ab = f(a - b) + f(a + b + 1),  f(r) = 1/n (1/2 + sum_{k >= 1} decay_k cos(pi k r / n)),
 // so that a table of 2n numbers, made in float64, is all it takes.
 template <class T>
-std::vector<T> axis_matrix(int64_t n, int64_t ld, double level) {
+std::vector<T> axis_matrix(int64_t n, double level) {
   std::vector<double> cosine(2 * n), f(2 * n, 0.5);
   for (int64_t i = 0; i < 2 * n; ++i) cosine[i] = std::cos(M_PI * static_cast<double>(i) / static_cast<double>(n));
   for (int64_t k = 1; k < n; ++k) {
@@ -36,66 +29,25 @@ std::vector<T> axis_matrix(int64_t n, int64_t ld, double level) {
     if (decay < std::numeric_limits<T>::min()) break;
     for (int64_t r = 0; r < 2 * n; ++r) f[r] += decay * cosine[k * r % (2 * n)];
   }
-  std::vector<T> matrix(n * ld);
+  std::vector<T> matrix(n * n);
   for (int64_t a = 0; a < n; ++a) {
     for (int64_t b = 0; b < n; ++b) {
-      matrix[a * ld + b] = static_cast<T>((f[std::abs(a - b)] + f[a + b + 1]) / static_cast<double>(n));
+      matrix[a * n + b] = static_cast<T>((f[std::abs(a - b)] + f[a + b + 1]) / static_cast<double>(n));
     }
   }
   return matrix;
 }
-
-template <class T>
-struct Matrices {
-  double level;
-  std::vector<T> rows, columns;  // A_H, and A_W with padded rows
-};
-
-// The matrices of the levels used last: a sampler asks for the same two levels for a whole batch.
-template <class T>
-class Cache {
- public:
-  template <class Make>
-  std::shared_ptr<const Matrices<T>> get(double level, Make make) const {
-    const std::lock_guard lock(mutex_);
-    for (const auto& entry : recent_) {
-      if (entry->level == level) return entry;
-    }
-    recent_.push_front(std::make_shared<const Matrices<T>>(make()));
-    if (recent_.size() > 16) recent_.pop_back();
-    return recent_.front();
-  }
-
- private:
-  mutable std::mutex mutex_;
-  mutable std::deque<std::shared_ptr<const Matrices<T>>> recent_;
-};
 
 class HeatBlur {
  public:
   double std_max = 23.0;
   double level_max() const { return std_max; }
 
-  void prepare(sdp::Call& call, const sdp::Shape& shape) {
-    if (shape.size() < 2) call.fail("blurs images: samples need a height and a width", {}, SDP_E_UNSUPPORTED);
-    height_ = shape[shape.size() - 2];
-    width_ = shape.back();
-  }
+  void prepare(sdp::Call& call, const sdp::Shape& shape) { separable_.prepare(call, shape); }
 
   template <class T>
   void apply(sdp::Call&, const sdp::Point& at, sdp::Batch<const T> x, sdp::Batch<T> y) const {
-    std::vector<T> half(height_ * sdpipe::padded<T>(width_));
-    std::shared_ptr<const Matrices<T>> a;
-    for (int64_t b = 0; b < x.size(); ++b) {
-      if (at.level[b] == 0) {
-        std::copy_n(x[b], x.stride(), y[b]);
-        continue;
-      }
-      if (!a || a->level != at.level[b]) a = matrices<T>(at.level[b]);
-      for (int64_t first = 0; first < x.stride(); first += height_ * width_) {
-        blur_plane(*a, x[b] + first, y[b] + first, half.data());
-      }
-    }
+    separable_.apply<T>(at, x, y, false, axis_matrix<T>);
   }
 
   template <class T>
@@ -104,23 +56,7 @@ class HeatBlur {
   }
 
  private:
-  template <class T>
-  void blur_plane(const Matrices<T>& a, const T* x, T* y, T* half) const {
-    const int64_t ld = sdpipe::padded<T>(width_);
-    sdpipe::multiply<T>({height_, width_, width_, x, width_, a.columns.data(), ld, half, ld});
-    sdpipe::multiply<T>({height_, width_, height_, a.rows.data(), height_, half, ld, y, width_});
-  }
-
-  template <class T>
-  std::shared_ptr<const Matrices<T>> matrices(double level) const {
-    return std::get<Cache<T>>(caches_).get(level, [&] {
-      return Matrices<T>{level, axis_matrix<T>(height_, height_, level),
-                         axis_matrix<T>(width_, sdpipe::padded<T>(width_), level)};
-    });
-  }
-
-  int64_t height_ = 1, width_ = 1;
-  std::tuple<Cache<float>, Cache<double>> caches_;
+  sdpipe::SeparableOperator separable_;
 };
 
 }  // namespace

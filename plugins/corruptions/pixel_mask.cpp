@@ -7,30 +7,17 @@
 //   type = "pixel_mask"
 //   fraction_max = 1.0  # 1 masks everything: the end of the path is pure noise
 
-#include "core/abi/plugin.hpp"
+#include "plugins/corruptions/mask.hpp"
 
 namespace {
 
-struct PixelMask {
+struct PixelMask : sdpipe::MaskOperator<PixelMask> {
   double fraction_max = 1.0;
-  int64_t channels = 1;
   double level_max() const { return fraction_max; }
 
-  void prepare(sdp::Call&, const sdp::Shape& shape) { channels = shape.size() > 2 ? shape.front() : 1; }
-
-  template <class T>
-  void apply(sdp::Call& call, const sdp::Point& at, sdp::Batch<const T> x, sdp::Batch<T> y) const {
-    const int64_t pixels = x.stride() / channels;
-    const sdp::Batch<T> u(call.scratch({x.size(), pixels}, x.raw()));
-    call.uniform(0, u.raw_mutable());
-    for (int64_t b = 0; b < x.size(); ++b) {
-      for (int64_t i = 0; i < x.stride(); ++i) y[b][i] = u[b][i % pixels] < at.level[b] ? T(0) : x[b][i];
-    }
-  }
-
-  template <class T>
-  void adjoint(sdp::Call& call, const sdp::Point& at, sdp::Batch<const T> x, sdp::Batch<T> y) const {
-    apply(call, at, x, y);  // a diagonal of zeros and ones
+  size_t draws() const { return static_cast<size_t>(size().pixels()); }
+  void fill(double level, const std::vector<double>& u, std::vector<double>& m) const {
+    for (size_t p = 0; p < m.size(); ++p) m[p] = u[p] < level ? 0 : 1;
   }
 };
 

@@ -39,7 +39,9 @@ void require_laws(int32_t kind, const std::vector<SampleShape>& shapes) {
 TEST_CASE("every file in the build's plugin folder is a sound plugin, and the promised ones are there") {
   CHECK(registry().warnings().empty());
   const std::vector<std::pair<int32_t, std::vector<std::string>>> promised = {
-      {SDP_KIND_CORRUPTION, {"heat_blur", "identity", "pixel_mask"}},
+      {SDP_KIND_CORRUPTION,
+       {"box_mask", "downsample", "fade", "gaussian_blur", "grayscale", "heat_blur", "identity", "kernel", "mask",
+        "motion_blur", "patch_mask", "pixel_mask", "scale", "soft_mask"}},
       {SDP_KIND_SCHEDULE, {"constant", "cosine", "edm", "flow", "geometric", "linear", "log", "vp", "wasserstein"}},
       {SDP_KIND_MODEL, {"empirical", "unet", "wiener"}},
       {SDP_KIND_SAMPLER, {"ancestral", "ddim", "momentum", "multistep", "naive"}}};
@@ -69,7 +71,7 @@ TEST_CASE("every plugin of the build offers float64 where samples pass through i
 }
 
 TEST_CASE("every corruption keeps the laws, on one pixel, odd sizes and colour images") {
-  require_laws(SDP_KIND_CORRUPTION, {{1, 8, 8}, {3, 8, 8}, {1, 1, 1}, {2, 17, 23}, {3, 64, 64}});
+  require_laws(SDP_KIND_CORRUPTION, {{1, 8, 8}, {3, 8, 8}, {1, 1, 1}, {2, 17, 23}, {4, 5, 9}, {3, 64, 64}});
 }
 
 TEST_CASE("every schedule keeps the laws") { require_laws(SDP_KIND_SCHEDULE, {{1, 8, 8}, {3, 8, 8}}); }
