@@ -62,6 +62,10 @@ void load_image_parameters(Pipeline& pipeline) {
 }
 
 std::shared_ptr<const Corruption> make_corruption(const Pipeline& pipeline, const SampleShape& shape) {
+  if (!pipeline.composed()) {
+    const PluginChoice& only = pipeline.corruption.front();
+    return located(only, [&] { return make_plugin_corruption(*only.plugin, only.settings, shape); });
+  }
   std::vector<CorruptionPart> parts;
   for (const PluginChoice& choice : pipeline.corruption) {
     // Each is made once alone, so that a complaint is placed at its own table.
