@@ -16,11 +16,6 @@ struct Refused {
   Problem problem;
 };
 
-bool is_plugin_slot(std::string_view name) {
-  constexpr std::string_view slots[] = {"corruption", "schedule", "noise", "model", "sampler"};
-  return std::count(std::begin(slots), std::end(slots), name) != 0;
-}
-
 struct Argument {
   enum class Verb { set, add, remove };
   Verb verb = Verb::set;
@@ -192,10 +187,12 @@ class Override {
                   entries.end());
   }
 
-  // Do the first `n` keys lead to a table that chooses a plugin?
+  // Do the first `n` keys lead to a table that chooses a plugin? A variant's tables are those of the file.
   bool is_operator_table(size_t n) const {
-    if (n == 1) return is_plugin_slot(argument_.path[0]);
-    return n == 2 && argument_.path[0] == "corruption" && index_of(argument_.path[1]);
+    const auto& path = argument_.path;
+    const size_t first = path.size() > 2 && path[0] == "variant" && index_of(path[1]) ? 2 : 0;
+    if (n == first + 1) return is_plugin_slot(path[first]);
+    return n == first + 2 && path[first] == "corruption" && index_of(path[first + 1]);
   }
 
   void add_entry(Table& table, Value value) {
@@ -234,14 +231,11 @@ class Override {
   }
 
   void replace(Table::Entry& entry, Value value, size_t depth) {
-    Table* old = entry.value.get_if<Table>();
-    Table* given = value.get_if<Table>();
-    const bool whole = given && is_operator_table(depth) && given->find("type");
-    const bool list_needs_index = given && !whole && entry.value.get_if<Array>() && is_operator_table(depth);
+    const Table* given = value.get_if<Table>();
+    const bool chooses = is_operator_table(depth);
+    const bool list_needs_index = given && chooses && !given->find("type") && entry.value.get_if<Array>();
     if (list_needs_index) refuse_merge_into_list(entry.value.get_if<Array>()->size());
-    if (old && given && !whole) return merge(*old, std::move(*given));
-    entry.value = std::move(value);
-    entry.key_where = argument_.at(last_index());
+    put_value(entry, std::move(value), argument_.at(last_index()), chooses);
   }
 
   [[noreturn]] void refuse_merge_into_list(size_t size) const {
@@ -250,21 +244,35 @@ class Override {
                                                  argument_.name(), size, argument_.value)}};
   }
 
-  static void merge(Table& into, Table from) {
-    for (Table::Entry& entry : from.entries) {
-      Table::Entry* old = into.find(entry.key);
-      if (old)
-        *old = std::move(entry);
-      else
-        into.entries.push_back(std::move(entry));
-    }
-  }
-
   Document& document_;
   Argument argument_;
 };
 
+void merge(Table& into, Table from) {
+  for (Table::Entry& entry : from.entries) {
+    Table::Entry* old = into.find(entry.key);
+    if (old)
+      *old = std::move(entry);
+    else
+      into.entries.push_back(std::move(entry));
+  }
+}
+
 }  // namespace
+
+bool is_plugin_slot(std::string_view name) {
+  constexpr std::string_view slots[] = {"corruption", "schedule", "noise", "model", "sampler"};
+  return std::count(std::begin(slots), std::end(slots), name) != 0;
+}
+
+void put_value(Table::Entry& entry, Value value, const Position& key_where, bool chooses_plugin) {
+  Table* old = entry.value.get_if<Table>();
+  Table* given = value.get_if<Table>();
+  const bool whole = given && chooses_plugin && given->find("type");
+  if (old && given && !whole) return merge(*old, std::move(*given));
+  entry.value = std::move(value);
+  entry.key_where = key_where;
+}
 
 void apply_overrides(Document& document, const std::vector<std::string>& arguments, std::vector<Problem>& problems) {
   for (size_t i = 0; i < arguments.size(); ++i) {

@@ -21,4 +21,11 @@ namespace sdpipe {
 // `noise=false` removes [noise].
 void apply_overrides(Document& document, const std::vector<std::string>& arguments, std::vector<Problem>& problems);
 
+// [corruption], [schedule], [noise], [model], [sampler]: tables that choose a plugin.
+bool is_plugin_slot(std::string_view name);
+
+// Puts `value` where `entry` stands: a table is merged into a table, but one with `type` replaces it whole where it
+// chooses a plugin.
+void put_value(Table::Entry& entry, Value value, const Position& key_where, bool chooses_plugin);
+
 }  // namespace sdpipe

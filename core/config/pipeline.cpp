@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <tuple>
 
 #include "core/base/text.hpp"
+#include "core/config/check_pipeline.hpp"
 #include "core/config/data_table.hpp"
-#include "core/config/document.hpp"
-#include "core/config/overrides.hpp"
 #include "core/config/plugin_tables.hpp"
 #include "core/config/tables.hpp"
 
@@ -48,13 +46,8 @@ class Checker {
 
   void check_table_names() {
     for (const Table::Entry& entry : document_.root.entries) {
-      if (entry.key == "variant" || entry.key == "ablate") {
-        complain(entry.key_where, fmt::format("[[{}]] is not supported in this version: run one pipeline file for each "
-                                              "case, or use overrides",
-                                              entry.key));
-      } else if (!std::count(std::begin(kTables), std::end(kTables), entry.key)) {
-        check_stray(entry);
-      }
+      const bool of_experiment = entry.key == "variant" || entry.key == "ablate";  // core/config/experiment.cpp
+      if (!of_experiment && !std::count(std::begin(kTables), std::end(kTables), entry.key)) check_stray(entry);
     }
   }
 
@@ -112,9 +105,7 @@ class Checker {
     if (!name) return;
     if (!name->is_set) name->value = file_.stem().string();
     const std::string& text = std::get<std::string>(name->value);
-    const bool control = std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; });
-    const bool plain = !text.empty() && text.find('/') == std::string::npos && text[0] != '.' && text[0] != '-';
-    if (plain && !control && text.size() <= 200) return;
+    if (is_plain_folder_name(text)) return;
     complain(name->where, fmt::format("table \"run\": parameter \"name\" must be a plain folder name (no \"/\", no "
                                       "\".\" or \"-\" in front, at most 200 bytes), not {}",
                                       toml_text(text)));
@@ -191,26 +182,10 @@ class Checker {
     if (seed && run_seed && !seed->is_set) seed->value = run_seed->value;
   }
 
-  // Only what computes on tensors of the run: schedules see calibration data in float32.
   void check_capabilities(const Pipeline& pipeline) {
-    std::vector<const PluginChoice*> used = {&pipeline.model, &pipeline.sampler};
-    for (const PluginChoice& operator_ : pipeline.corruption) used.push_back(&operator_);
-    const auto set_to = [&](std::string_view key, std::string_view value) {
-      const auto& entries = pipeline.run.entries();
-      return std::any_of(entries.begin(), entries.end(),
-                         [&](const auto& e) { return e.key == key && std::get<std::string>(e.value) == value; });
-    };
-    const bool exact = set_to("precision", "float64"), cuda = set_to("device", "cuda");
-    for (const PluginChoice* choice : used) {
-      if (!choice->plugin) continue;
-      const sdp_descriptor& d = *choice->plugin->descriptor;
-      const auto refuse = [&](std::string_view setting, std::string_view lacks) {
-        complain(choice->where, fmt::format("{} \"{}\" cannot be used with run.{}: it does not offer {}",
-                                            kind_name(d.kind), d.id, setting, lacks));
-      };
-      if (exact && !(d.dtypes & SDP_DTYPE_F64)) refuse("precision = \"float64\"", "float64");
-      if (cuda && !(d.devices & SDP_ON_CUDA)) refuse("device = \"cuda\"", "CUDA");
-    }
+    check_capability(pipeline.run, pipeline.model, problems_);
+    check_capability(pipeline.run, pipeline.sampler, problems_);
+    for (const PluginChoice& choice : pipeline.corruption) check_capability(pipeline.run, choice, problems_);
   }
 
   const Document& document_;
@@ -219,60 +194,41 @@ class Checker {
   std::vector<Problem>& problems_;
 };
 
-std::string all_of(const std::vector<Problem>& problems, const std::string& name) {
-  std::string text;
-  for (const Problem& problem : problems) text += problem.render() + "\n\n";
-  return text + fmt::format("{} problem{} in {}", problems.size(), problems.size() == 1 ? "" : "s", name);
-}
-
-// File first, then the command line, each from top to bottom.
-void sort_by_place(std::vector<Problem>& problems, const Document& document) {
-  const auto place = [&](const Problem& p) {
-    const bool from_file = p.where.source == document.source;
-    return std::tuple(!from_file, from_file || !p.where.source ? "" : p.where.source->name, p.where.line,
-                      p.where.column);
-  };
-  std::stable_sort(problems.begin(), problems.end(),
-                   [&](const Problem& a, const Problem& b) { return place(a) < place(b); });
-}
-
-Pipeline check_document(Document document, const std::filesystem::path& file, const std::vector<std::string>& overrides,
-                        const Registry& registry, std::vector<Problem> problems) {
-  Pipeline pipeline;
-  // A file that is no TOML is not looked at any further: every key would be missing.
-  if (problems.empty()) {
-    apply_overrides(document, overrides, problems);
-    pipeline = Checker(document, file, registry, problems).check();
-  }
-  if (problems.empty()) return pipeline;
-  sort_by_place(problems, document);
-  throw PipelineErrors(std::move(problems), document.source->name);
-}
-
 }  // namespace
+
+std::vector<std::string> pipeline_tables() { return table_names(); }
+
+bool is_plain_folder_name(std::string_view text) {
+  const bool control = std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; });
+  const bool plain = !text.empty() && text.find('/') == std::string::npos && text[0] != '.' && text[0] != '-';
+  return plain && !control && text.size() <= 200;
+}
+
+void check_capability(const Settings& run, const PluginChoice& choice, std::vector<Problem>& problems) {
+  if (!choice.plugin) return;
+  const sdp_descriptor& d = *choice.plugin->descriptor;
+  const auto set_to = [&](std::string_view key, std::string_view value) {
+    return std::any_of(run.entries().begin(), run.entries().end(),
+                       [&](const auto& e) { return e.key == key && std::get<std::string>(e.value) == value; });
+  };
+  const auto refuse = [&](std::string_view setting, std::string_view lacks) {
+    problems.push_back({choice.where, fmt::format("{} \"{}\" cannot be used with run.{}: it does not offer {}",
+                                                  kind_name(d.kind), d.id, setting, lacks)});
+  };
+  if (set_to("precision", "float64") && !(d.dtypes & SDP_DTYPE_F64)) refuse("precision = \"float64\"", "float64");
+  if (set_to("device", "cuda") && !(d.devices & SDP_ON_CUDA)) refuse("device = \"cuda\"", "CUDA");
+}
+
+Pipeline check_pipeline(const Document& document, const std::filesystem::path& file, const Registry& registry,
+                        std::vector<Problem>& problems) {
+  return Checker(document, file, registry, problems).check();
+}
 
 Position position_of(const PluginChoice& choice, std::string_view key) {
   for (const Settings::Entry& entry : choice.settings.entries()) {
     if (entry.key == key) return entry.where;
   }
   return choice.where;
-}
-
-PipelineErrors::PipelineErrors(std::vector<Problem> found, const std::string& name)
-    : UsageError(all_of(found, name)), problems(std::move(found)) {}
-
-Pipeline load_pipeline(const std::filesystem::path& file, const std::vector<std::string>& overrides,
-                       const Registry& registry) {
-  std::vector<Problem> problems;
-  Document document = read_document(file, problems);
-  return check_document(std::move(document), file, overrides, registry, std::move(problems));
-}
-
-Pipeline parse_pipeline(std::string_view text, const std::filesystem::path& name,
-                        const std::vector<std::string>& overrides, const Registry& registry) {
-  std::vector<Problem> problems;
-  Document document = parse_document(text, name.string(), problems);
-  return check_document(std::move(document), name, overrides, registry, std::move(problems));
 }
 
 }  // namespace sdpipe

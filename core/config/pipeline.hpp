@@ -57,7 +57,9 @@ struct PipelineErrors : UsageError {
 
 // Reads `file`, applies `overrides` (core/config/overrides.hpp) and checks the result against the plugins that there
 // are; nothing is created and no plugin code runs. Paths of image parameters are made absolute, from the file's
-// folder. Throws UsageError where the file cannot be read, PipelineErrors where anything is wrong with it.
+// folder. Of a file with variants and ablations (core/config/experiment.hpp) all is checked, and the pipeline that the
+// variants vary is returned. Throws UsageError where the file cannot be read, PipelineErrors where anything is wrong
+// with it.
 Pipeline load_pipeline(const std::filesystem::path& file, const std::vector<std::string>& overrides,
                        const Registry& registry);
 

@@ -28,6 +28,74 @@ void write_data(std::string& out, const Pipeline& pipeline) {
   out += fmt::format("crop = {{ size = {}, center = {} }}\n", pipeline.crop->size, where);
 }
 
+// ------------------------------------------------------------------------------------------------ variants, ablations
+
+const Settings::Entry* find(const Settings& settings, std::string_view key) {
+  const auto& entries = settings.entries();
+  const auto it = std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.key == key; });
+  return it == entries.end() ? nullptr : &*it;
+}
+
+// What differs from `base`, as `train.batch = 64`; run.name follows from the variant's own.
+void write_differences(std::string& out, std::string_view table, const Settings& base, const Settings& settings) {
+  for (const Settings::Entry& entry : settings.entries()) {
+    const Settings::Entry* old = find(base, entry.key);
+    const bool same = old && toml_text(old->value) == toml_text(entry.value);
+    if (!same && !(table == "run" && entry.key == "name"))
+      out += fmt::format("{}.{} = {}\n", table, entry.key, toml_text(entry.value));
+  }
+}
+
+std::string plugin_text(std::string_view header, const PluginChoice& choice) {
+  std::string text;
+  write_plugin(text, header, choice, false);
+  return text;
+}
+
+std::string corruption_text(std::string_view name, const Pipeline& pipeline) {
+  const bool list = pipeline.composed();
+  std::string text;
+  for (const PluginChoice& choice : pipeline.corruption)
+    write_plugin(text, list ? fmt::format("[[{}]]", name) : fmt::format("[{}]", name), choice, list);
+  return text;
+}
+
+void write_variant(std::string& out, const Pipeline& base, const Variant& variant) {
+  const Pipeline& its = variant.pipeline;
+  out += fmt::format("\n[[variant]]\nname = {}\n", toml_text(variant.name));
+  if (base.noise && !its.noise) out += "noise = false\n";
+  if (base.train && !its.train) out += "train = false\n";
+  write_differences(out, "run", base.run, its.run);
+  if (its.train) write_differences(out, "train", base.train.value_or(Settings()), *its.train);
+  write_differences(out, "sample", base.sample, its.sample);
+  if (corruption_text("", its) != corruption_text("", base)) out += corruption_text("variant.corruption", its);
+  const auto write = [&](std::string_view slot, const PluginChoice* old, const PluginChoice& choice) {
+    if (!old || plugin_text("", *old) != plugin_text("", choice))
+      out += plugin_text(fmt::format("[variant.{}]", slot), choice);
+  };
+  write("schedule", &base.schedule, its.schedule);
+  if (its.noise) write("noise", base.noise ? &*base.noise : nullptr, *its.noise);
+  write("model", &base.model, its.model);
+  write("sampler", &base.sampler, its.sampler);
+}
+
+template <class T, class F>
+std::string list_text(const std::vector<T>& values, F&& text) {
+  std::string out;
+  for (const T& value : values) out += (out.empty() ? "" : ", ") + text(value);
+  return "[" + out + "]";
+}
+
+void write_grid(std::string& out, const AblationGrid& grid) {
+  const auto text = [](const std::string& word) { return toml_text(word); };
+  out += "\n[[ablate]]\n";
+  if (!grid.variants.empty()) out += fmt::format("variant = {}\n", list_text(grid.variants, text));
+  if (!grid.samplers.empty()) out += fmt::format("sampler = {}\n", list_text(grid.samplers, inline_toml));
+  for (const SampleAxis& axis : grid.axes)
+    out += fmt::format("sample.{} = {}\n", axis.key, list_text(axis.values, toml_text));
+  out += fmt::format("score = {}\ncount = {}\n", list_text(grid.scores, text), grid.count);
+}
+
 // ------------------------------------------------------------------------------------------------ identity
 
 // What resolved.toml says, as (key, text) pairs in its order: two runs are compared by it. A table that may be absent
@@ -111,9 +179,7 @@ std::string to_toml(const Pipeline& pipeline) {
   std::string out = "[run]\n";
   write_settings(out, pipeline.run);
   write_data(out, pipeline);
-  for (const PluginChoice& choice : pipeline.corruption) {
-    write_plugin(out, pipeline.composed() ? "[[corruption]]" : "[corruption]", choice, pipeline.composed());
-  }
+  out += corruption_text("corruption", pipeline);
   write_plugin(out, "[schedule]", pipeline.schedule, false);
   if (pipeline.noise) write_plugin(out, "[noise]", *pipeline.noise, false);
   write_plugin(out, "[model]", pipeline.model, false);
@@ -125,6 +191,20 @@ std::string to_toml(const Pipeline& pipeline) {
   out += "\n[sample]\n";
   write_settings(out, pipeline.sample);
   return out;
+}
+
+std::string to_toml(const Experiment& experiment) {
+  std::string out = to_toml(experiment.base);
+  for (const Variant& variant : experiment.variants) write_variant(out, experiment.base, variant);
+  for (const AblationGrid& grid : experiment.grids) write_grid(out, grid);
+  return out;
+}
+
+std::string inline_toml(const PluginChoice& choice) {
+  std::string out = "{ type = " + toml_text(choice.plugin->id());
+  for (const Settings::Entry& entry : choice.settings.entries())
+    out += fmt::format(", {} = {}", entry.key, toml_text(entry.value));
+  return out + " }";
 }
 
 std::vector<std::string> identity_differences(const Pipeline& done, const Pipeline& next) {

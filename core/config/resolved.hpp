@@ -4,12 +4,16 @@
 #include <string>
 #include <vector>
 
-#include "core/config/pipeline.hpp"
+#include "core/config/experiment.hpp"
 
 namespace sdpipe {
 
 // A pipeline file that reads back to the same pipeline, in a stable order.
 std::string to_toml(const Pipeline& pipeline);
+// With what each variant changes, and what is compared.
+std::string to_toml(const Experiment& experiment);
+// `{ type = "ddim", eta = 0.5 }`
+std::string inline_toml(const PluginChoice& choice);
 
 // The keys in which `next` is another run than `done` was, for example "train.batch" or "schedule.nodes"; a table that
 // is there in one only, or of another type, by its name or "schedule.type". Not compared, because the weights do not

@@ -100,6 +100,8 @@ const Schema& train_schema() {
       choice("loss_at", {"corrupted", "clean", "next"}, "Where x0_hat and x_0 are compared: under C_t, I or C_s"),
       real("next_step", 0.25, {0, 1, true}, "", "loss_at = next: s = max(t - next_step u, 0), u uniform in [0, 1]"),
       real("t_min", 1e-3, kFrom0Below1, "", "Training draws t between this and 1"),
+      choice("times", {"uniform", "low_discrepancy", "importance"},
+             "How: each alone, evenly over every batch, or by measured loss with weights that make up for it"),
       real("ema_decay", 0.9999, kFrom0Below1, "",
            "Of the averaged weights: min(ema_decay, (1 + n) / (10 + n)) at step n"),
       choice("on_nonfinite", {"stop", "skip", "rewind"}, "After a loss or gradient that is not finite"),
@@ -115,11 +117,22 @@ const Schema& sample_schema() {
       integer("steps", 50, kFrom1, "", "Nodes t = k/steps; one evaluation of the network each (heun: two)"),
       integer("count", 64, kFrom1, "images", "How many samples are drawn"),
       choice("prior", {"empirical", "gaussian", "noise"}, "What x_1 is drawn from"),
-      choice("basis", {"dct", "pixel"}, "prior = gaussian: where the covariance is diagonal (dct) or whole (pixel)"),
+      choice("basis", {"dct", "pixel", "low_rank"},
+             "prior = gaussian: a covariance diagonal in the DCT, the whole one, or its 256 largest directions"),
       choice("spacing", {"uniform", "rho", "log_sigma"}, "Of the nodes: in t, or in sigma where it strictly increases"),
       integer("seed", 0, kFrom0, "", "Seed of the samples; run.seed where none is given"),
       integer("batch", 64, kFrom1, "images", "Images in one pass of the sampler; the samples do not depend on it"),
       flag("clamp", false, "Limit x0_hat to [-1, 1] at every step"),
+  };
+  return schema;
+}
+
+const Schema& ablate_schema() {
+  static const Schema schema = {
+      // score_names() of core/evaluation/scores.hpp.
+      choice("score", {"frechet", "sliced_wasserstein", "precision", "recall", "nearest_neighbour"},
+             "What the samples are judged by"),
+      integer("count", 0, kFrom0, "images", "Samples in a cell, 4 at least; 0 means sample.count"),
   };
   return schema;
 }

@@ -10,5 +10,6 @@ const Schema& data_schema();
 const Schema& crop_schema();  // data.crop, without `center`, which is a word or a pair
 const Schema& train_schema();
 const Schema& sample_schema();
+const Schema& ablate_schema();  // one value of each; `variant`, `sampler` and `sample` are no parameters
 
 }  // namespace sdpipe

@@ -69,6 +69,7 @@ weight = "inverse_variance"
 loss_at = "corrupted"
 next_step = 0.25
 t_min = 0.001
+times = "uniform"
 ema_decay = 0.9999
 on_nonfinite = "stop"
 checkpoint_every_images = 100
@@ -111,7 +112,10 @@ TEST_CASE("Every shipped pipeline is valid and reads back to the same pipeline")
   for (const auto& entry : std::filesystem::directory_iterator(root / "pipelines")) {
     if (entry.path().extension() != ".toml") continue;
     INFO(entry.path().string());
-    check_round_trip(load_pipeline(entry.path(), {}, registry), registry);
+    const Experiment experiment = load_experiment(entry.path(), {}, registry);
+    check_round_trip(experiment.base, registry);
+    const std::string text = to_toml(experiment);
+    CHECK(to_toml(parse_experiment(text, "/elsewhere/resolved.toml", {}, registry)) == text);
     ++seen;
   }
   CHECK(seen > 0);

@@ -232,24 +232,6 @@ a.toml:25:1: sampler "step" cannot be used with run.device = "cuda": it does not
 
 3 problems in a.toml)"},
 
-    {"variants and ablations", "[sample]\n",
-     "[[variant]]\n"
-     "name = \"clean\"\n"
-     "\n"
-     "[[ablate]]\n"
-     "score = \"frechet\"\n"
-     "\n"
-     "[sample]\n",
-     R"(a.toml:29:3: [[variant]] is not supported in this version: run one pipeline file for each case, or use overrides
-  29 | [[variant]]
-     |   ^
-
-a.toml:32:3: [[ablate]] is not supported in this version: run one pipeline file for each case, or use overrides
-  32 | [[ablate]]
-     |   ^
-
-2 problems in a.toml)"},
-
     {"tables in tables beyond all measure", "seed = 1",
      "seed = 1\n"
      "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a = 1",
