@@ -19,6 +19,11 @@ ObjectiveOptions objective_options(const Settings& train) {
   options.loss_at = loss_at == "clean" ? LossAt::clean : loss_at == "next" ? LossAt::next : LossAt::corrupted;
   options.next_step = train.real("next_step");
   options.t_min = train.real("t_min");
+  const std::string& times = train.text("times");
+  options.times = times == "importance"        ? Times::importance
+                  : times == "low_discrepancy" ? Times::low_discrepancy
+                                               : Times::uniform;
+  options.batch = train.integer("batch");
   return options;
 }
 
@@ -30,17 +35,43 @@ Objective::Objective(const Process& process, const ObjectiveOptions& options) : 
   }
 }
 
-TrainingDraw Objective::draw(const at::Tensor& x_0, uint64_t seed, uint64_t first, uint32_t step) const {
+std::vector<Place> Objective::places(const std::vector<uint64_t>& sample, uint64_t seed, uint32_t step,
+                                     const LossHistogram& losses) const {
+  const auto uniform = [&](uint64_t of, uint32_t draw) {
+    return random_uniform({seed, Purpose::train_time, of, step, draw});
+  };
+  std::vector<Place> places;
+  if (options_.times == Times::low_discrepancy) {
+    const uint64_t n = static_cast<uint64_t>(options_.batch);
+    const double offset = uniform(0, 2);
+    for (const uint64_t b : sample) {
+      const double place = offset + static_cast<double>(b % n) / static_cast<double>(n);
+      places.push_back({place < 1 ? place : place - 1, 1});
+    }
+    return places;
+  }
+  const std::vector<double> p = losses.probabilities();
+  for (const uint64_t b : sample) {
+    const double u = uniform(b, 0);
+    places.push_back(options_.times == Times::importance ? place_of(u, p) : Place{u, 1});
+  }
+  return places;
+}
+
+TrainingDraw Objective::draw(const at::Tensor& x_0, uint64_t seed, uint64_t first, uint32_t step,
+                             const LossHistogram& losses) const {
   TrainingDraw draw;
-  std::vector<double> t, s;
   std::vector<uint64_t> keys;
   for (uint64_t b = 0; b < static_cast<uint64_t>(x_0.size(0)); ++b) {
-    const uint64_t sample = first + b;
-    draw.sample.push_back(sample);
-    keys.push_back(key_of(seed, sample));
-    t.push_back(options_.t_min + (1 - options_.t_min) * random_uniform({seed, Purpose::train_time, sample, step, 0}));
-    s.push_back(
-        std::max(t.back() - options_.next_step * random_uniform({seed, Purpose::train_time, sample, step, 1}), 0.0));
+    draw.sample.push_back(first + b);
+    keys.push_back(key_of(seed, first + b));
+  }
+  draw.place = places(draw.sample, seed, step, losses);
+  std::vector<double> t, s;
+  for (size_t b = 0; b < draw.sample.size(); ++b) {
+    const double u = random_uniform({seed, Purpose::train_time, draw.sample[b], step, 1});
+    t.push_back(options_.t_min + (1 - options_.t_min) * draw.place[b].at);
+    s.push_back(std::max(t.back() - options_.next_step * u, 0.0));
   }
   draw.at = process_.at(std::move(t), keys);
   draw.next = process_.at(std::move(s), std::move(keys));
@@ -48,14 +79,16 @@ TrainingDraw Objective::draw(const at::Tensor& x_0, uint64_t seed, uint64_t firs
   return draw;
 }
 
-at::Tensor Objective::weights(const Points& at, const at::Tensor& like) const {
+// w(t_b) / p(t_b)
+std::vector<double> Objective::weights(const TrainingDraw& draw) const {
   std::vector<double> w;
-  for (const double sigma : at.sigma) {
-    w.push_back(options_.weight == Weight::inverse_variance ? 1 / (sigma * sigma)
-                : options_.weight == Weight::inverse_sigma  ? 1 / sigma
-                                                            : 1);
+  for (size_t b = 0; b < draw.place.size(); ++b) {
+    const double sigma = draw.at.sigma[b];
+    w.push_back(draw.place[b].weight * (options_.weight == Weight::inverse_variance ? 1 / (sigma * sigma)
+                                        : options_.weight == Weight::inverse_sigma  ? 1 / sigma
+                                                                                    : 1));
   }
-  return per_sample(w, like);
+  return w;
 }
 
 Loss Objective::loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const at::Tensor& x_0) const {
@@ -63,10 +96,22 @@ Loss Objective::loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const a
   const bool clean = options_.loss_at == LossAt::clean;
   const at::Tensor error = x0_hat - x_0;
   const at::Tensor r = clean ? error : process_.corrupt(at, error);
-  const at::Tensor weighted = weights(draw.at, r) * r;
-  const double scale = 1.0 / static_cast<double>(r.numel());  // 1/(B d)
-  const double value = scale * (weighted * r).sum(at::kDouble).item<double>();
-  return {value, (clean ? weighted : process_.adjoint(at, weighted)) * (2 * scale)};
+  const at::Tensor weighted = per_sample(weights(draw), r) * r;
+  const at::Tensor sums = (weighted * r).flatten(1).sum(at::IntArrayRef{1}, false, at::kDouble).cpu();
+  const double batch = static_cast<double>(r.size(0)), size = static_cast<double>(r.numel()) / batch;
+  Loss loss;
+  for (size_t b = 0; b < draw.place.size(); ++b) {
+    const double of_sample = sums.const_data_ptr<double>()[b] / size;
+    loss.value += of_sample / batch;
+    loss.of_sample.push_back(of_sample / draw.place[b].weight);
+  }
+  loss.gradient = (clean ? weighted : process_.adjoint(at, weighted)) * (2 / (batch * size));
+  return loss;
+}
+
+void Objective::measure(const TrainingDraw& draw, const Loss& loss, LossHistogram& losses) const {
+  if (options_.times != Times::importance) return;
+  for (size_t b = 0; b < draw.place.size(); ++b) losses.record(draw.place[b].at, loss.of_sample[b]);
 }
 
 }  // namespace sdpipe

@@ -3,10 +3,12 @@
 //   r = M (x0_hat - x_0),   loss = 1/(B d) sum_b w_b |r_b|^2,   g = dloss/dx0_hat = 2 w_b / (B d) M^T r
 //
 // M = C_t ("corrupted", the paper), I ("clean") or C_s ("next", s = max(t - next_step u, 0)). B samples of d elements.
+// Where t is not drawn uniformly (see times.hpp), w_b holds 1/p(t_b) too.
 // The loss is quadratic and C linear, so no graph is recorded: the model's vjp of g is the gradient of the parameters.
 #pragma once
 
 #include "core/diffusion/process.hpp"
+#include "core/diffusion/times.hpp"
 
 namespace sdpipe {
 
@@ -18,6 +20,8 @@ struct ObjectiveOptions {
   LossAt loss_at = LossAt::corrupted;
   double next_step = 0.25;
   double t_min = 1e-3;
+  Times times = Times::uniform;
+  int64_t batch = 1;  // images in a step, over which low_discrepancy spreads t
 };
 
 ObjectiveOptions objective_options(const Settings& train);
@@ -28,22 +32,30 @@ struct TrainingDraw {
   Points next;  // of C_s; used by loss_at = next alone
   at::Tensor eps;
   std::vector<uint64_t> sample;
+  std::vector<Place> place;  // of t in [t_min, 1], and 1/p
 };
 
 struct Loss {
   double value = 0;
-  at::Tensor gradient;  // with respect to x0_hat, and so to the network's output
+  at::Tensor gradient;            // with respect to x0_hat, and so to the network's output
+  std::vector<double> of_sample;  // w(t_b) |r_b|^2 / d, without 1/p(t_b)
 };
 
 class Objective {
  public:
   // Throws RunError where an inverse weight meets sigma(t_min) = 0.
   Objective(const Process& process, const ObjectiveOptions& options);
-  TrainingDraw draw(const at::Tensor& x_0, uint64_t seed, uint64_t first, uint32_t step) const;
+  // `losses` is what times = importance has measured so far.
+  TrainingDraw draw(const at::Tensor& x_0, uint64_t seed, uint64_t first, uint32_t step,
+                    const LossHistogram& losses = {}) const;
   Loss loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const at::Tensor& x_0) const;
+  // Adds a step's losses to the histogram, where times = importance will use them.
+  void measure(const TrainingDraw& draw, const Loss& loss, LossHistogram& losses) const;
 
  private:
-  at::Tensor weights(const Points& at, const at::Tensor& like) const;
+  std::vector<Place> places(const std::vector<uint64_t>& sample, uint64_t seed, uint32_t step,
+                            const LossHistogram& losses) const;
+  std::vector<double> weights(const TrainingDraw& draw) const;
   const Process& process_;
   ObjectiveOptions options_;
 };

@@ -3,14 +3,18 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "core/diffusion/dct.hpp"
+#include "core/diffusion/low_rank.hpp"
 
 namespace sdpipe {
 namespace {
@@ -39,17 +43,26 @@ PriorStatistics PriorStatistics::estimate(const DataCalibration& data) {
   const at::Tensor centred = exact - s.mean;
   s.dct_variance = dct2(centred).square().mean(at::IntArrayRef{0});
   const int64_t d = s.mean.numel();
-  if (d <= pixel_covariance_limit) {
-    const at::Tensor flat = centred.reshape({all.size(0), d});
-    s.pixel_covariance = at::matmul(flat.t(), flat) / static_cast<double>(all.size(0));
-  }
+  const at::Tensor flat = centred.reshape({all.size(0), d});
+  if (d <= pixel_covariance_limit) s.pixel_covariance = at::matmul(flat.t(), flat) / static_cast<double>(all.size(0));
+  // n centred images span n - 1 directions.
+  const LowRank largest = principal_components(flat, std::clamp<int64_t>(all.size(0) - 1, 1, std::min(prior_rank, d)));
+  std::vector<int64_t> shape = s.mean.sizes().vec();
+  shape.insert(shape.begin(), largest.factor.size(0));
+  s.low_rank = largest.factor.view(shape).to(all.scalar_type());
+  s.residual_variance = at::full({1}, largest.residual_variance, at::TensorOptions(at::kDouble));
   return s;
 }
 
 NamedTensors PriorStatistics::named() const {
-  NamedTensors tensors = {
-      {"prior.pool", pool}, {"prior.pool_keys", pool_keys}, {"prior.mean", mean}, {"prior.dct_variance", dct_variance}};
-  if (pixel_covariance.defined()) tensors["prior.pixel_covariance"] = pixel_covariance;
+  NamedTensors tensors = {{"prior.pool", pool},
+                          {"prior.pool_keys", pool_keys},
+                          {"prior.mean", mean},
+                          {"prior.dct_variance", dct_variance},
+                          {"prior.pixel_covariance", pixel_covariance},
+                          {"prior.low_rank", low_rank},
+                          {"prior.residual_variance", residual_variance}};
+  std::erase_if(tensors, [](const auto& tensor) { return !tensor.second.defined(); });
   return tensors;
 }
 
@@ -58,23 +71,48 @@ PriorStatistics PriorStatistics::from(const NamedTensors& tensors) {
     const auto it = tensors.find(name);
     return it == tensors.end() ? at::Tensor() : it->second;
   };
-  return {get("prior.pool"), get("prior.pool_keys"), get("prior.mean"), get("prior.dct_variance"),
-          get("prior.pixel_covariance")};
+  return {get("prior.pool"),
+          get("prior.pool_keys"),
+          get("prior.mean"),
+          get("prior.dct_variance"),
+          get("prior.pixel_covariance"),
+          get("prior.low_rank"),
+          get("prior.residual_variance")};
 }
+
+namespace {
+
+at::Tensor pixel_factor(const PriorStatistics& statistics) {
+  if (!statistics.pixel_covariance.defined()) {
+    throw RunError(
+        fmt::format("sample.basis = \"pixel\" needs the whole covariance, which is kept for images of at most {} "
+                    "elements; use basis = \"low_rank\" or \"dct\"",
+                    pixel_covariance_limit));
+  }
+  const auto [values, vectors] = at::linalg_eigh(statistics.pixel_covariance);
+  return vectors * values.clamp_min(0).sqrt();
+}
+
+void require_low_rank(const PriorStatistics& statistics) {
+  if (statistics.low_rank.defined() && statistics.residual_variance.defined()) return;
+  throw RunError(
+      "sample.basis = \"low_rank\" needs statistics that this checkpoint does not hold, because an earlier version "
+      "wrote it; use basis = \"dct\" or prior = \"empirical\", or train again");
+}
+
+}  // namespace
 
 Prior::Prior(const PriorStatistics& statistics, const Process& process, const PriorOptions& options)
     : statistics_(statistics), process_(process), options_(options) {
   if (options.prior == "empirical")
     pool_order_ = choose_images(statistics.pool.size(0), statistics.pool.size(0), options.seed);
-  if (options.prior != "gaussian" || options.basis != "pixel") return;
-  if (!statistics.pixel_covariance.defined()) {
-    throw RunError(
-        fmt::format("sample.basis = \"pixel\" needs the whole covariance, which is kept for images of at most {} "
-                    "elements; use basis = \"dct\"",
-                    pixel_covariance_limit));
+  if (options.prior != "gaussian") return;
+  if (options.basis == "pixel") factor_ = pixel_factor(statistics);
+  if (options.basis == "low_rank") {
+    require_low_rank(statistics);
+    factor_ = statistics.low_rank.flatten(1).t().to(at::kDouble);
+    residual_std_ = std::sqrt(statistics.residual_variance.item<double>());
   }
-  const auto [values, vectors] = at::linalg_eigh(statistics.pixel_covariance);
-  factor_ = vectors * values.clamp_min(0).sqrt();
 }
 
 // The mean of x_1 given what is drawn before its noise. Sets the keys where they come with the image.
@@ -90,11 +128,12 @@ at::Tensor Prior::mean_image(Start& start, const std::vector<uint64_t>& sample) 
       start.keys[static_cast<size_t>(i)] = key_at(statistics_.pool_keys, j);
     }
   } else if (options_.prior == "gaussian") {
-    const at::Tensor z = normal_like(mean, options_.seed, Purpose::prior, sample, 0, 1);
-    if (options_.basis == "dct")
-      mean = statistics_.mean + inverse_dct2(z * statistics_.dct_variance.sqrt());
+    const at::Tensor like = factor_.defined() ? at::empty({n, factor_.size(1)}, mean.options()) : mean;
+    const at::Tensor z = normal_like(like, options_.seed, Purpose::prior, sample, 0, 1);
+    if (factor_.defined())
+      mean = statistics_.mean + at::matmul(z, factor_.t()).view(shape);
     else
-      mean = statistics_.mean + at::matmul(z.reshape({n, -1}), factor_.t()).view(shape);
+      mean = statistics_.mean + inverse_dct2(z * statistics_.dct_variance.sqrt());
   }
   return mean;
 }
@@ -107,8 +146,8 @@ Start Prior::draw(uint64_t first, int64_t count, const at::TensorOptions& tensor
     start.keys.push_back(key_of(options_.seed, i));
   }
   start.x_1 = mean_image(start, sample).to(tensor_options).contiguous();
-  const double sigma_1 = process_.path().sigma(1);
-  start.x_1.add_(normal_like(start.x_1, options_.seed, Purpose::prior, sample, 0, 0), sigma_1);
+  const double std = std::hypot(process_.path().sigma(1), residual_std_);
+  start.x_1.add_(normal_like(start.x_1, options_.seed, Purpose::prior, sample, 0, 0), std);
   return start;
 }
 

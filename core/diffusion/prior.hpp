@@ -2,7 +2,8 @@
 // statistics are kept in the checkpoint, so that sampling needs no data set.
 //
 //   empirical   corrupted training images drawn by seed, as in Rissanen et al. (arXiv 2206.13397), plus noise
-//   gaussian    mean and covariance of C_1 x_0, diagonal in the DCT ("dct") or whole ("pixel"), plus noise
+//   gaussian    mean and covariance of C_1 x_0, diagonal in the DCT ("dct"), whole ("pixel") or by its largest
+//               directions ("low_rank", see low_rank.hpp), plus noise
 //   noise       sigma_1 eps
 #pragma once
 
@@ -16,16 +17,19 @@ namespace sdpipe {
 
 inline constexpr int64_t prior_pool = 1000;              // corrupted images that are kept
 inline constexpr int64_t pixel_covariance_limit = 1024;  // elements of a sample
+inline constexpr int64_t prior_rank = 256;               // largest directions that are kept, fewer of fewer images
 
 // Named tensors, as they stand in a checkpoint.
 using NamedTensors = std::map<std::string, at::Tensor>;
 
 struct PriorStatistics {
-  at::Tensor pool;              // (n, channel, height, width), C_1 x_0 without noise
-  at::Tensor pool_keys;         // (n), int64: the bits of each image's key, so that its trajectory uses the same C_t
-  at::Tensor mean;              // (channel, height, width), float64
-  at::Tensor dct_variance;      // (channel, height, width), float64
-  at::Tensor pixel_covariance;  // (d, d), float64; undefined above pixel_covariance_limit
+  at::Tensor pool;               // (n, channel, height, width), C_1 x_0 without noise
+  at::Tensor pool_keys;          // (n), int64: the bits of each image's key, so that its trajectory uses the same C_t
+  at::Tensor mean;               // (channel, height, width), float64
+  at::Tensor dct_variance;       // (channel, height, width), float64
+  at::Tensor pixel_covariance;   // (d, d), float64; undefined above pixel_covariance_limit
+  at::Tensor low_rank;           // (rank, channel, height, width), F of low_rank.hpp, in the run's precision
+  at::Tensor residual_variance;  // (1), float64
 
   static PriorStatistics estimate(const DataCalibration& data);
   NamedTensors named() const;
@@ -34,7 +38,7 @@ struct PriorStatistics {
 
 struct PriorOptions {
   std::string prior = "empirical";  // "empirical" | "gaussian" | "noise"
-  std::string basis = "dct";        // "dct" | "pixel"
+  std::string basis = "dct";        // "dct" | "pixel" | "low_rank"
   uint64_t seed = 0;
 };
 
@@ -58,7 +62,8 @@ class Prior {
   const PriorStatistics& statistics_;
   const Process& process_;
   PriorOptions options_;
-  at::Tensor factor_;  // pixel covariance = factor factor^T
+  at::Tensor factor_;        // (d, k), covariance = factor factor^T + residual_std^2 I
+  double residual_std_ = 0;  // drawn with the noise
   std::vector<int64_t> pool_order_;
 };
 

@@ -51,9 +51,10 @@ at::Tensor table_tensor(const std::vector<double>& values) {
   return t.view({-1});
 }
 
-std::vector<double> table_from(const NamedTensors& tensors, const char* name, const std::string& file) {
+std::vector<double> table_from(const NamedTensors& tensors, const char* name, size_t size, const std::string& file) {
   const auto it = tensors.find(name);
-  if (it == tensors.end() || it->second.scalar_type() != at::kDouble || it->second.dim() != 1) {
+  if (it == tensors.end() || it->second.scalar_type() != at::kDouble || it->second.dim() != 1 ||
+      it->second.numel() != static_cast<int64_t>(size)) {
     throw CheckpointError(fmt::format("{}: \"{}\" is missing or misshapen", file, name));
   }
   const double* first = it->second.const_data_ptr<double>();
@@ -99,7 +100,7 @@ std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const Store
   else
     ema.flat().copy_(params.flat());
   auto corruption = make_corruption(pipeline, prior.mean.sizes().vec());
-  Path path(table_from(process, "path.level", file), table_from(process, "path.sigma", file));
+  Path path(table_from(process, "path.level", path_points, file), table_from(process, "path.sigma", path_points, file));
   return std::make_unique<TrainedModel>(TrainedModel{
       std::make_shared<Process>(std::move(corruption), std::move(path)), std::move(prior), layout, std::move(params),
       std::move(ema), state_from(content_of(checkpoint, "state.json"), (checkpoint.folder / "state.json").string())});
@@ -191,7 +192,13 @@ void TrainingLoop::load_moments(const StoredCheckpoint& checkpoint) {
     return it->second.to(trained_->params.flat().options()).contiguous();
   };
   moments_ = {moment("m"), moment("v")};
+  if (!adapts_times()) return;
+  const std::string file = (checkpoint.folder / "optimizer.safetensors").string();
+  losses_ = LossHistogram(table_from(optimizer, "times.mean_square", LossHistogram::bins, file),
+                          table_from(optimizer, "times.count", LossHistogram::bins, file));
 }
+
+bool TrainingLoop::adapts_times() const { return objective_options(*pipeline_.train).times == Times::importance; }
 
 int64_t TrainingLoop::checkpoint_every() const {
   const int64_t every = pipeline_.train->integer("checkpoint_every_images");
@@ -237,7 +244,7 @@ double TrainingLoop::step(const Objective& objective, const Batch& batch) {
   TrainedModel& m = *trained_;
   const at::Tensor x_0 = batch.images.to(m.params.flat().options());
   const TrainingDraw draw =
-      objective.draw(x_0, seed_, static_cast<uint64_t>(batch.first), static_cast<uint32_t>(m.state.step));
+      objective.draw(x_0, seed_, static_cast<uint64_t>(batch.first), static_cast<uint32_t>(m.state.step), losses_);
   const at::Tensor x_t = m.process->noisy(draw.at, x_0, draw.eps);
   CallScope scope;
   scope.corruption = &m.process->corruption();
@@ -257,6 +264,7 @@ double TrainingLoop::step(const Objective& objective, const Batch& batch) {
     fused_step(m.params.flat(), gradients_->flat(), norm, moments_, m.ema.flat(), optimizer_, lr, ++m.state.updates);
     m.params.views().changed();
     m.ema.views().changed();
+    objective.measure(draw, loss, losses_);
     m.state.window_loss += loss.value;
     ++m.state.window_steps;
   }
@@ -324,7 +332,12 @@ void TrainingLoop::save() const {
                         {"state.json", to_json(m.state).dump(1) + "\n"}};
   if (pipeline_.train) {
     files["ema.safetensors"] = pack_tensors(m.ema.named(m.layout));
-    files["optimizer.safetensors"] = pack_tensors({{"m", moments_.m}, {"v", moments_.v}});
+    NamedTensors optimizer = {{"m", moments_.m}, {"v", moments_.v}};
+    if (adapts_times()) {
+      optimizer["times.mean_square"] = table_tensor(losses_.mean_square());
+      optimizer["times.count"] = table_tensor(losses_.count());
+    }
+    files["optimizer.safetensors"] = pack_tensors(optimizer);
   }
   store_.save(m.state.images, files, pipeline_.train ? pipeline_.train->integer("keep_checkpoints") : 1);
 }

@@ -53,6 +53,7 @@ class TrainingLoop {
   void require_samplable() const;
   void resume(const StoredCheckpoint& checkpoint);
   void load_moments(const StoredCheckpoint& checkpoint);
+  bool adapts_times() const;
   void train(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress);
   double step(const Objective& objective, const Batch& batch);
   bool survives(double loss, double gradient_norm);
@@ -70,6 +71,7 @@ class TrainingLoop {
   std::unique_ptr<TrainedModel> trained_;
   std::unique_ptr<FlatParameters> gradients_;
   Moments moments_;
+  LossHistogram losses_;  // of train.times = importance; saved beside the moments
   OptimizerOptions optimizer_;
 };
 

@@ -25,7 +25,7 @@ double written_down(const Process& process, Weight weight, LossAt loss_at, const
     const Points& at = loss_at == LossAt::next ? draw.next : draw.at;
     const at::Tensor e_b = e.slice(0, b, b + 1).contiguous();
     const at::Tensor r = loss_at == LossAt::clean ? e_b : process.corrupt(process.at(at.t[i], {at.key[i]}), e_b);
-    for (const double v : numbers(r)) sum += weight_of(weight, draw.at.sigma[i]) * v * v;
+    for (const double v : numbers(r)) sum += draw.place[i].weight * weight_of(weight, draw.at.sigma[i]) * v * v;
   }
   return sum / static_cast<double>(e.numel());
 }
@@ -53,13 +53,17 @@ double worst_gradient(const Objective& objective, const TrainingDraw& draw, cons
 TEST_CASE("the gradient in closed form is the derivative of the loss, and the loss is equation 2") {
   Text mask;
   mask.corruption = "[corruption]\ntype = \"pixel_mask\"\nfraction_max = 0.8\n";
+  LossHistogram losses;  // larger in every bin: each sample has a weight of its own
+  for (size_t k = 0; k < 10 * LossHistogram::bins; ++k)
+    losses.record(static_cast<double>(k % LossHistogram::bins + 0.5) / LossHistogram::bins,
+                  1.0 + k % LossHistogram::bins);
   for (const Text& text : {Text{}, mask}) {
     const Setup setup(text);
     const at::Tensor x_0 = noise({3, 1, 4, 4}, 1), x0_hat = noise({3, 1, 4, 4}, 2);
     for (const Weight weight : weights) {
       for (const LossAt loss_at : places) {
-        const Objective objective(setup.process, {weight, loss_at, 0.25, 1e-3});
-        const TrainingDraw draw = objective.draw(x_0, 5, 30, 4);
+        const Objective objective(setup.process, {weight, loss_at, 0.25, 1e-3, Times::importance});
+        const TrainingDraw draw = objective.draw(x_0, 5, 30, 4, losses);
         const Loss loss = objective.loss(draw, x0_hat, x_0);
         CHECK(loss.value == Approx(written_down(setup.process, weight, loss_at, draw, x0_hat - x_0)).epsilon(1e-13));
         CHECK(worst_gradient(objective, draw, x0_hat, x_0) < 1e-11);

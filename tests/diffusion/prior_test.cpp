@@ -1,6 +1,7 @@
 #include "core/diffusion/prior.hpp"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/eye.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 
@@ -127,6 +128,57 @@ TEST_CASE("gaussian priors draw with the statistics' mean and covariance, and th
   }
 }
 
+// F^T F + r I
+at::Tensor low_rank_covariance(const PriorStatistics& s) {
+  const at::Tensor f = s.low_rank.flatten(1);
+  return at::matmul(f.t(), f) + s.residual_variance * at::eye(f.size(1), at::kDouble);
+}
+
+TEST_CASE("the low-rank covariance of few pixels, or of few images, is the whole one, masked or not") {
+  for (const Text& text : {without_corruption(), half_masked()}) {
+    for (const int64_t n : {300, 10}) {
+      const Fixture f(text, gaussian_images(n, 4));
+      CHECK(f.statistics.low_rank.size(0) == std::min<int64_t>(n - 1, 16));
+      CHECK(largest_difference(low_rank_covariance(f.statistics), f.statistics.pixel_covariance) < 1e-14);
+    }
+  }
+}
+
+TEST_CASE("256 directions are kept of many, and all of the variance") {
+  const Fixture f(half_masked(), gaussian_images(300, 17));  // 289 pixels
+  CHECK(f.statistics.low_rank.size(0) == prior_rank);
+  CHECK(f.statistics.residual_variance.item<double>() > 0);
+  CHECK(low_rank_covariance(f.statistics).trace().item<double>() ==
+        Approx(f.statistics.pixel_covariance.trace().item<double>()).epsilon(1e-12));
+}
+
+TEST_CASE(
+    "a low-rank prior is mean + F^T z + sqrt(r + sigma_1^2) eps, so its covariance is F^T F + (r + sigma_1^2) I") {
+  const Fixture f(half_masked(), gaussian_images(300, 17));
+  const Start start = f.draw("gaussian", "low_rank", 5, 3);
+  const std::vector<uint64_t> sample = {5, 6, 7};
+  const at::Tensor z = normal_like(at::ones({3, prior_rank}, at::kDouble), 11, Purpose::prior, sample, 0, 1);
+  const at::Tensor eps = normal_like(start.x_1, 11, Purpose::prior, sample, 0, 0);
+  const double std = std::sqrt(f.statistics.residual_variance.item<double>() + sigma_1 * sigma_1);
+  const at::Tensor colour = at::matmul(z, f.statistics.low_rank.flatten(1)).view({3, 1, 17, 17});
+  CHECK(largest_difference(start.x_1, f.statistics.mean + colour + std * eps) < 1e-14);
+}
+
+TEST_CASE("a checkpoint from before the low-rank statistics says so, and other priors still work") {
+  const Fixture f(half_masked(), gaussian_images(40, 4));
+  NamedTensors tensors = f.statistics.named();
+  tensors.erase("prior.low_rank");
+  tensors.erase("prior.residual_variance");
+  const PriorStatistics old = PriorStatistics::from(tensors);
+  CHECK(message_of<RunError>([&] {
+          Prior(old, f.process, {"gaussian", "low_rank", 0});
+        }) ==
+        "sample.basis = \"low_rank\" needs statistics that this checkpoint does not hold, because an earlier version "
+        "wrote it; use basis = \"dct\" or prior = \"empirical\", or train again");
+  CHECK_NOTHROW(Prior(old, f.process, {"gaussian", "dct", 0}).draw(0, 1, at::kDouble));
+  CHECK(old.named().size() == 5);
+}
+
 TEST_CASE("the noise prior is sigma_1 times standard normal noise") {
   const Fixture f(without_corruption(), gaussian_images(50, 4));
   const int64_t n = 20000;
@@ -161,8 +213,11 @@ TEST_CASE("the empirical prior starts from pool images, each with the key that c
 
 TEST_CASE("samples depend on seed and number alone, not on how a batch is split") {
   const Fixture f(half_masked(), gaussian_images(40, 4));
-  for (const auto& [prior, basis] :
-       {std::pair("empirical", "dct"), {"noise", "dct"}, {"gaussian", "dct"}, {"gaussian", "pixel"}}) {
+  for (const auto& [prior, basis] : {std::pair("empirical", "dct"),
+                                     {"noise", "dct"},
+                                     {"gaussian", "dct"},
+                                     {"gaussian", "pixel"},
+                                     {"gaussian", "low_rank"}}) {
     const Start whole = f.draw(prior, basis, 0, 6), a = f.draw(prior, basis, 0, 2), b = f.draw(prior, basis, 2, 4);
     CHECK(largest_difference(at::cat({a.x_1, b.x_1}), whole.x_1) <= (std::string(prior) == "gaussian" ? 1e-14 : 0));
     std::vector<uint64_t> keys = a.keys;
@@ -175,12 +230,14 @@ TEST_CASE("samples depend on seed and number alone, not on how a batch is split"
 TEST_CASE("statistics survive the way through a checkpoint's names") {
   const Fixture f(half_masked(), gaussian_images(40, 4));
   const NamedTensors named = f.statistics.named();
-  CHECK(named.size() == 5);
+  CHECK(named.size() == 7);
   const PriorStatistics back = PriorStatistics::from(named);
   CHECK(bit_equal(back.pool, f.statistics.pool));
   CHECK(bit_equal(back.mean, f.statistics.mean));
   CHECK(bit_equal(back.dct_variance, f.statistics.dct_variance));
   CHECK(bit_equal(back.pixel_covariance, f.statistics.pixel_covariance));
+  CHECK(bit_equal(back.low_rank, f.statistics.low_rank));
+  CHECK(bit_equal(back.residual_variance, f.statistics.residual_variance));
   for (int64_t i = 0; i < 40; ++i)
     CHECK(back.pool_keys[i].item<int64_t>() == f.statistics.pool_keys[i].item<int64_t>());
 }
@@ -190,11 +247,12 @@ TEST_CASE("the whole covariance is kept up to 1,024 elements and refused above")
       large(without_corruption(), gaussian_images(4, 33));
   CHECK(small.statistics.pixel_covariance.defined());
   CHECK_FALSE(large.statistics.pixel_covariance.defined());
-  CHECK(large.statistics.named().size() == 4);
+  CHECK(large.statistics.named().size() == 6);
   CHECK(message_of<RunError>([&] { large.draw("gaussian", "pixel", 0, 1); }) ==
         "sample.basis = \"pixel\" needs the whole covariance, which is kept for images of at most 1024 elements; use "
-        "basis = \"dct\"");
+        "basis = \"low_rank\" or \"dct\"");
   CHECK_NOTHROW(large.draw("gaussian", "dct", 0, 1));
+  CHECK_NOTHROW(large.draw("gaussian", "low_rank", 0, 1));
 }
 
 TEST_CASE("a prior says what it is") {
