@@ -12,14 +12,8 @@ namespace {
 struct Ddim {
   void step(sdp::Call& call, const sdp::Path& path, uint32_t k, sdp_tensor* x) const {
     const sdpipe::Step n(path, k);
-    sdp_tensor* x0_hat = call.scratch(x);
-    sdp_tensor* c_s_x0 = call.scratch(x);
-    sdp_tensor* c_t_x0 = call.scratch(x);
-    path.denoise(n.t, x, x0_hat);
-    path.corrupt(n.s, x0_hat, c_s_x0);
-    path.corrupt(n.t, x0_hat, c_t_x0);
-    const double ratio = n.ratio();
-    call.lincomb(x, {1, ratio, -ratio}, {c_s_x0, x, c_t_x0});
+    const sdp_tensor* x0_hat = sdpipe::denoise(call, path, n.t, x);
+    sdpipe::advance(call, path, n, x0_hat, n.ratio(), x);
   }
 };
 

@@ -13,14 +13,8 @@ namespace {
 struct Momentum {
   void step(sdp::Call& call, const sdp::Path& path, uint32_t k, sdp_tensor* x) const {
     const sdpipe::Step n(path, k);
-    sdp_tensor* x0_hat = call.scratch(x);
-    sdp_tensor* c_s_x0 = call.scratch(x);
-    sdp_tensor* c_t_x0 = call.scratch(x);
-    path.denoise(n.t, x, x0_hat);
-    path.corrupt(n.s, x0_hat, c_s_x0);
-    path.corrupt(n.t, x0_hat, c_t_x0);
-    const double rho = n.ratio() * n.ratio();
-    call.lincomb(x, {1, rho, -rho}, {c_s_x0, x, c_t_x0});
+    const sdp_tensor* x0_hat = sdpipe::denoise(call, path, n.t, x);
+    sdpipe::advance(call, path, n, x0_hat, n.ratio() * n.ratio(), x);
     sdpipe::add_noise(call, n.removed(), x);
   }
 };

@@ -13,8 +13,7 @@ namespace {
 struct Naive {
   void step(sdp::Call& call, const sdp::Path& path, uint32_t k, sdp_tensor* x) const {
     const sdpipe::Step n(path, k);
-    sdp_tensor* x0_hat = call.scratch(x);
-    path.denoise(n.t, x, x0_hat);
+    const sdp_tensor* x0_hat = sdpipe::denoise(call, path, n.t, x);
     path.corrupt(n.s, x0_hat, x);
     sdpipe::add_noise(call, n.sigma_s, x);
   }

@@ -44,7 +44,9 @@ TEST_CASE("every file in the build's plugin folder is a sound plugin, and the pr
         "motion_blur", "patch_mask", "pixel_mask", "scale", "soft_mask"}},
       {SDP_KIND_SCHEDULE, {"constant", "cosine", "edm", "flow", "geometric", "linear", "log", "vp", "wasserstein"}},
       {SDP_KIND_MODEL, {"empirical", "unet", "wiener"}},
-      {SDP_KIND_SAMPLER, {"ancestral", "ddim", "momentum", "multistep", "naive"}}};
+      {SDP_KIND_SAMPLER,
+       {"ancestral", "ancestral_multistep", "churn", "ddim", "euler", "heun", "langevin", "momentum", "multistep",
+        "naive"}}};
   for (const auto& [kind, ids] : promised) {
     for (const std::string& id : ids) {
       INFO(id);
