@@ -1,12 +1,19 @@
 // Samplers that each break one law, and one that keeps them all: x_s = C_s x0_hat.
-#include <cmath>
 #include <limits>
 
 #include "core/abi/plugin.hpp"
 
 namespace {
 
-enum class Fault { none, misses_the_image, swallows_errors, not_repeatable };
+enum class Fault {
+  none,
+  misses_the_image,
+  swallows_errors,
+  swallows_corruption_errors,
+  asks_again,
+  batch_dependent,
+  not_repeatable
+};
 
 template <Fault fault>
 struct Jump {
@@ -17,13 +24,21 @@ struct Jump {
       path.denoise(path.time(k), x, x0_hat);
     } catch (const sdp::PassedOn&) {
       if (fault == Fault::swallows_errors) return;
-      throw;
+      if (fault != Fault::asks_again) throw;
+      path.denoise(path.time(k), x, x0_hat);
     }
-    path.corrupt(path.time(k - 1), x0_hat, x);
+    try {
+      path.corrupt(path.time(k - 1), x0_hat, x);
+    } catch (const sdp::PassedOn&) {
+      if (fault != Fault::swallows_corruption_errors) throw;
+    }
+    if (fault == Fault::batch_dependent && path.time(k - 1) > 0) {
+      call.lincomb(x, {1 + 0.01 * static_cast<double>(x->shape[0])}, {x});
+    }
     if (fault == Fault::misses_the_image) call.lincomb(x, {1.001}, {x});
     if (fault == Fault::not_repeatable) {
       double& first = *static_cast<double*>(x->data);
-      if (++calls % 2) first = std::nextafter(first, std::numeric_limits<double>::infinity());
+      first *= 1 + ++calls * std::numeric_limits<double>::epsilon();
     }
   }
 };
@@ -36,4 +51,6 @@ sdp::Description<Jump<fault>> jump(const char* id) {
 }  // namespace
 
 SDP_PLUGIN("Apache-2.0", jump<Fault::none>("sound"), jump<Fault::misses_the_image>("misses_the_image"),
-           jump<Fault::swallows_errors>("swallows_errors"), jump<Fault::not_repeatable>("not_repeatable"))
+           jump<Fault::swallows_errors>("swallows_errors"),
+           jump<Fault::swallows_corruption_errors>("swallows_corruption_errors"), jump<Fault::asks_again>("asks_again"),
+           jump<Fault::batch_dependent>("batch_dependent"), jump<Fault::not_repeatable>("not_repeatable"))

@@ -96,6 +96,9 @@ TEST_CASE("a sampler that is wrong in one way breaks the law of that way") {
   require_broken("broken_samplers", {{"sound", {}},
                                      {"misses_the_image", {"sampler.reaches_a_known_image"}},
                                      {"swallows_errors", {"sampler.passes_on_errors"}},
+                                     {"swallows_corruption_errors", {"sampler.passes_on_errors_of_the_corruption"}},
+                                     {"asks_again", {"sampler.stops_when_told"}},
+                                     {"batch_dependent", {"sampler.batch_equals_single"}},
                                      {"not_repeatable", {"sampler.repeatable"}}});
 }
 
@@ -119,6 +122,7 @@ TEST_CASE("a law that fails says what it saw") {
         "the gradient of A changes when B runs between A's forward and its vjp");
   CHECK(detail("broken_models", "works_once", "model.vjp_twice") == "a second vjp of one forward differs");
   CHECK(detail("broken_samplers", "swallows_errors", "sampler.passes_on_errors") ==
-        "plugin \"swallows_errors\": step went on as if nothing were wrong after this error: the network fails on "
-        "purpose");
+        "plugin \"swallows_errors\": step went on as if nothing were wrong after this error: it fails on purpose");
+  CHECK(detail("broken_samplers", "asks_again", "sampler.stops_when_told") ==
+        "told to stop, it asked the network again");
 }
