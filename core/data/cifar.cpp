@@ -34,8 +34,9 @@ std::string read_batch_file(const fs::path& file) {
   }
 }
 
-// Appends the pixels of every record of `content`.
-int64_t append_records(const std::string& content, const fs::path& file, std::vector<uint8_t>& pixels) {
+// Appends label and pixels of every record of `content`.
+int64_t append_records(const std::string& content, const fs::path& file, std::vector<uint8_t>& pixels,
+                       std::vector<uint8_t>& labels) {
   if (content.empty() || content.size() % record_size != 0)
     throw DataError(fmt::format("\"{}\" is truncated or not CIFAR-10: {} bytes are no whole number of records of {}",
                                 file.string(), content.size(), record_size));
@@ -44,6 +45,7 @@ int64_t append_records(const std::string& content, const fs::path& file, std::ve
     if (bytes[at] > 9)
       throw DataError(fmt::format("\"{}\" is damaged or not CIFAR-10: record {} has label {}, which is not 0 to 9",
                                   file.string(), at / record_size, bytes[at]));
+    labels.push_back(bytes[at]);
     pixels.insert(pixels.end(), bytes + at + 1, bytes + at + record_size);
   }
   return static_cast<int64_t>(content.size() / record_size);
@@ -53,13 +55,13 @@ int64_t append_records(const std::string& content, const fs::path& file, std::ve
 
 std::unique_ptr<Source> open_cifar(const DataOptions& options) {
   std::vector<Part> parts;
-  std::vector<uint8_t> pixels;
+  std::vector<uint8_t> pixels, labels;
   for (const std::string& name : file_names(options.split)) {
     const fs::path file = options.path / name;
-    parts.push_back({file.string(), append_records(read_batch_file(file), file, pixels)});
+    parts.push_back({file.string(), append_records(read_batch_file(file), file, pixels, labels)});
   }
   return std::make_unique<MemorySource>("cifar", options.path, options.limit, shape, std::move(parts),
-                                        std::move(pixels));
+                                        std::move(pixels), std::move(labels));
 }
 
 }  // namespace sdpipe

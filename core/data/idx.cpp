@@ -1,5 +1,6 @@
 // The IDX files of MNIST and Fashion-MNIST, plain or gzip: big-endian words 0x00000803 (bytes, three dimensions),
-// images, rows, columns, then one byte a pixel.
+// images, rows, columns, then one byte a pixel. Beside them may lie the labels: words 0x00000801 (bytes, one
+// dimension), labels, then one byte each.
 #include <fmt/format.h>
 #include <zlib.h>
 
@@ -15,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t header_size = 16;
+constexpr size_t header_size = 16, label_header_size = 8;
 constexpr size_t most_bytes = size_t{4} << 30;
 
 [[noreturn]] void fail(const fs::path& file, const std::string& what) {
@@ -109,6 +110,32 @@ fs::path find_file(const DataOptions& options) {
                   packaged ? "; on Debian and Ubuntu the package dataset-fashion-mnist puts them there" : ""));
 }
 
+// The file of labels beside a file of images that has its usual name; empty where there is none.
+fs::path find_labels(const fs::path& images) {
+  std::string name = images.filename().string();
+  const std::string usual = "-images-idx3-ubyte";
+  const size_t at = name.find(usual);
+  if (at == std::string::npos) return {};
+  name = name.substr(0, at) + "-labels-idx1-ubyte";
+  std::error_code error;
+  for (const std::string& candidate : {name, name + ".gz"})
+    if (fs::is_regular_file(images.parent_path() / candidate, error)) return images.parent_path() / candidate;
+  return {};
+}
+
+std::vector<uint8_t> read_labels(const fs::path& file, int64_t images) {
+  const std::string content = read_unpacked(file);
+  if (content.size() < label_header_size || word(content, 0) != 0x0801)
+    fail(file, "is not an IDX file of labels: it does not begin with 0x00000801");
+  const int64_t said = word(content, 1), found = static_cast<int64_t>(content.size() - label_header_size);
+  if (said != found)
+    fail(file, fmt::format("{}: its header says {} labels, but {} follow",
+                           found < said ? "is truncated" : "has trailing bytes", said, found));
+  if (said != images)
+    fail(file, fmt::format("has {} labels for {} images; the two files do not belong together", said, images));
+  return {content.begin() + label_header_size, content.end()};
+}
+
 }  // namespace
 
 std::unique_ptr<Source> open_idx(const DataOptions& options) {
@@ -116,8 +143,10 @@ std::unique_ptr<Source> open_idx(const DataOptions& options) {
   const std::string content = read_unpacked(file);
   const auto [count, shape] = check_header(content, file);
   std::vector<uint8_t> pixels(content.begin() + header_size, content.end());
+  const fs::path label_file = find_labels(file);
+  std::vector<uint8_t> labels = label_file.empty() ? std::vector<uint8_t>() : read_labels(label_file, count);
   return std::make_unique<MemorySource>("idx", file, options.limit, shape, std::vector<Part>{{file.string(), count}},
-                                        std::move(pixels));
+                                        std::move(pixels), std::move(labels));
 }
 
 }  // namespace sdpipe

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,9 @@ class Source {
   // SHA-256 over the data as stored and how it is prepared: equal hashes, equal pictures in equal order. Reads the
   // whole data set.
   virtual std::string content_hash() const = 0;
+
+  // The class of every picture, or nothing where the data set has none. No part of the content hash.
+  virtual std::span<const uint8_t> labels() const { return {}; }
 };
 
 // A square out of every picture of a folder.

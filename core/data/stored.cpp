@@ -12,14 +12,16 @@
 namespace sdpipe {
 
 MemorySource::MemorySource(std::string kind, std::filesystem::path path, int64_t limit, ImageShape shape,
-                           std::vector<Part> parts, std::vector<uint8_t> pixels)
+                           std::vector<Part> parts, std::vector<uint8_t> pixels, std::vector<uint8_t> labels)
     : kind_(std::move(kind)),
       path_(std::move(path)),
       shape_(shape),
       parts_(std::move(parts)),
       pixels_(std::move(pixels)),
+      labels_(std::move(labels)),
       size_(static_cast<int64_t>(pixels_.size()) / shape.elements()) {
   if (limit > 0) size_ = std::min(size_, limit);
+  if (!labels_.empty()) labels_.resize(static_cast<size_t>(size_));
 }
 
 ByteImage MemorySource::read(int64_t index) const {

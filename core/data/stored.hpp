@@ -22,9 +22,10 @@ struct Part {
 // All pictures in memory, one behind the other.
 class MemorySource final : public Source {
  public:
-  // `kind` and `path` are for describe(); `limit` as in DataOptions; `parts` in the order of `pixels`.
+  // `kind` and `path` are for describe(); `limit` as in DataOptions; `parts` in the order of `pixels`; `labels` one for
+  // each picture, or none.
   MemorySource(std::string kind, std::filesystem::path path, int64_t limit, ImageShape shape, std::vector<Part> parts,
-               std::vector<uint8_t> pixels);
+               std::vector<uint8_t> pixels, std::vector<uint8_t> labels);
 
   int64_t size() const override { return size_; }
   ImageShape shape() const override { return shape_; }
@@ -32,13 +33,14 @@ class MemorySource final : public Source {
   std::string name_of(int64_t index) const override;
   std::string describe() const override;
   std::string content_hash() const override;
+  std::span<const uint8_t> labels() const override { return labels_; }
 
  private:
   std::string kind_;
   std::filesystem::path path_;
   ImageShape shape_;
   std::vector<Part> parts_;
-  std::vector<uint8_t> pixels_;
+  std::vector<uint8_t> pixels_, labels_;
   int64_t size_;
 };
 
@@ -55,6 +57,7 @@ class KeepingSource final : public Source {
   std::string name_of(int64_t index) const override { return source_->name_of(index); }
   std::string describe() const override { return source_->describe(); }
   std::string content_hash() const override { return source_->content_hash(); }
+  std::span<const uint8_t> labels() const override { return source_->labels(); }
 
  private:
   enum State : uint8_t { absent, being_written, present };

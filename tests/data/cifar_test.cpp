@@ -30,7 +30,7 @@ void write_train(const TemporaryFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("cifar reads five batches in order, without the labels") {
+TEST_CASE("cifar reads five batches in order, with the labels beside") {
   const TemporaryFolder folder;
   write_train(folder);
   const auto source = open_cifar_at(folder.path());
@@ -41,7 +41,9 @@ TEST_CASE("cifar reads five batches in order, without the labels") {
     REQUIRE(image.pixels.size() == 3072);
     REQUIRE(image.pixels[0] == i);
     REQUIRE(image.pixels[3071] == (i + 3071) % 256);
+    REQUIRE(source->labels()[static_cast<size_t>(i)] == i);
   }
+  REQUIRE(source->labels().size() == 10);
   REQUIRE(source->name_of(5) == (folder / "data_batch_3.bin").string() + "#1");
   REQUIRE(source->describe() == "10 images of 3 x 32 x 32 from " + in_quotes(folder.path()) + " (cifar)");
 }

@@ -1,5 +1,7 @@
 #include <zlib.h>
 
+#include <algorithm>
+
 #include "core/base/files.hpp"
 #include "tests/data/files.hpp"
 
@@ -22,6 +24,12 @@ std::string idx_file(uint32_t count) {
     for (uint32_t j = 0; j < 6; ++j) out += static_cast<char>(10 * i + j);
   return out;
 }
+
+std::string label_file(const std::string& labels) {
+  return word(0x0801) + word(static_cast<uint32_t>(labels.size())) + labels;
+}
+
+std::vector<int> labels_of(const Source& source) { return {source.labels().begin(), source.labels().end()}; }
 
 std::string gzipped(std::string content) {
   z_stream stream{};
@@ -111,6 +119,39 @@ TEST_CASE("a damaged idx file is refused with what is wrong") {
           "header");
 }
 
+TEST_CASE("labels beside an idx file are read, plain and gzip, as many as there are pictures") {
+  const TemporaryFolder folder;
+  for (const char* split : {"plain", "packed", "none"})
+    write_text(folder / split / "train-images-idx3-ubyte", idx_file(3));
+  write_text(folder / "plain/train-labels-idx1-ubyte", label_file({4, 0, 9}));
+  write_text(folder / "packed/train-labels-idx1-ubyte.gz", gzipped(label_file({4, 0, 9})));
+  for (const char* path : {"plain", "packed"}) {
+    INFO(path);
+    REQUIRE(labels_of(*open_idx_at(folder / path)) == std::vector<int>{4, 0, 9});
+    REQUIRE(labels_of(*open_idx_at(folder / path, "train", 2)) == std::vector<int>{4, 0});
+    REQUIRE(labels_of(*open_idx_at(folder / path / "train-images-idx3-ubyte")) == std::vector<int>{4, 0, 9});
+  }
+  REQUIRE(labels_of(*open_idx_at(folder / "none")).empty());
+  REQUIRE(open_idx_at(folder / "none")->content_hash() == open_idx_at(folder / "plain")->content_hash());
+}
+
+TEST_CASE("damaged labels, or those of other pictures, are refused") {
+  const TemporaryFolder folder;
+  write_text(folder / "t10k-images-idx3-ubyte", idx_file(3));
+  const std::filesystem::path file = folder / "t10k-labels-idx1-ubyte";
+  const auto message = [&](const std::string& content) {
+    write_text(file, content);
+    return data_error([&] { open_idx_at(folder.path(), "test"); });
+  };
+  const std::string good = label_file({4, 0, 9}), name = in_quotes(file);
+  REQUIRE(message(good) == "no DataError");
+  REQUIRE(message(label_file({4, 0})) == name + " has 2 labels for 3 images; the two files do not belong together");
+  REQUIRE(message(good.substr(0, 10)) == name + " is truncated: its header says 3 labels, but 2 follow");
+  REQUIRE(message(good + "x") == name + " has trailing bytes: its header says 3 labels, but 4 follow");
+  REQUIRE(message(idx_file(3)) == name + " is not an IDX file of labels: it does not begin with 0x00000801");
+  REQUIRE(message("") == name + " is not an IDX file of labels: it does not begin with 0x00000801");
+}
+
 TEST_CASE("a damaged gzip file is refused with what is wrong") {
   const std::string good = gzipped(idx_file(20));
   REQUIRE(message_for(good) == "no DataError");
@@ -150,6 +191,8 @@ TEST_CASE("Fashion-MNIST, where its package is installed, has 60,000 and 10,000 
   REQUIRE(train->size() == 60000);
   REQUIRE(test->size() == 10000);
   REQUIRE(train->shape() == ImageShape{1, 28, 28});
+  REQUIRE(train->labels().size() == 60000);
+  REQUIRE(std::count(test->labels().begin(), test->labels().end(), 3) == 1000);
   double sum = 0;
   for (int64_t i = 0; i < train->size(); ++i)
     for (const uint8_t v : train->read(i).pixels) sum += v;
