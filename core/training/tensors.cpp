@@ -19,7 +19,7 @@ constexpr Pair pairs[] = {
 
 }  // namespace
 
-std::string pack_tensors(const NamedTensors& tensors) {
+std::string pack_tensors(const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {
   std::vector<at::Tensor> contiguous;  // keeps the bytes alive
   std::vector<StoredTensor> stored;
   for (const auto& [name, tensor] : tensors) {
@@ -33,7 +33,7 @@ std::string pack_tensors(const NamedTensors& tensors) {
     stored.push_back(
         {name, std::string(dtype), t.sizes().vec(), {static_cast<const char*>(t.const_data_ptr()), t.nbytes()}});
   }
-  return write_safetensors(stored);
+  return write_safetensors(stored, metadata);
 }
 
 NamedTensors unpack_tensors(std::string_view content, const std::string& name) {

@@ -7,7 +7,7 @@
 namespace sdpipe {
 
 // The content of a file, sorted by name.
-std::string pack_tensors(const NamedTensors& tensors);
+std::string pack_tensors(const NamedTensors& tensors, const std::map<std::string, std::string>& metadata = {});
 // Copies out of `content`. Throws CheckpointError naming `name`.
 NamedTensors unpack_tensors(std::string_view content, const std::string& name);
 

@@ -1,0 +1,128 @@
+#include "core/evaluation/scores.hpp"
+
+#include "core/base/error.hpp"
+#include "core/host/services.hpp"
+#include "tests/evaluation/pictures.hpp"
+#include "tests/temporary_folder.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
+
+using namespace sdpipe;
+using namespace sdpipe::testing;
+
+namespace {
+
+// The network is trained once for all tests.
+struct Scored {
+  TemporaryFolder folder;
+  Pictures data = bars(1000, 1);
+  Scorer scorer{data, folder.path(), 3};
+};
+
+const Scored& scored() {
+  static const Scored one;
+  return one;
+}
+
+std::vector<double> values(const std::vector<Score>& scores) {
+  std::vector<double> v;
+  for (const Score& s : scores) v.push_back(s.value);
+  return v;
+}
+
+}  // namespace
+
+TEST_CASE("A score's name says which features or that pixels are compared, and how many samples there were") {
+  const Scorer& scorer = scored().scorer;
+  const std::string id = scorer.feature_id();
+  REQUIRE(id.size() == 8);
+  const std::vector<Score> scores = scorer.score(bars(20, 5).images(), score_names());
+  std::vector<std::string> names;
+  for (const Score& s : scores) {
+    names.push_back(s.name);
+    CHECK(s.samples == 20);
+  }
+  CHECK(names == std::vector<std::string>{"frechet (features " + id + ")", "sliced_wasserstein (pixels)",
+                                          "precision (features " + id + ")", "recall (features " + id + ")",
+                                          "nearest_neighbour (pixels)"});
+  const std::vector<Score> some = scorer.score(bars(20, 5).images(), {"recall", "frechet"});
+  REQUIRE(some.size() == 2);
+  CHECK(some[0].value == scores[3].value);
+  CHECK(some[1].value == scores[0].value);
+}
+
+TEST_CASE("Every score tells new pictures of the data's kind from noisy ones, the more the noise") {
+  const Scorer& scorer = scored().scorer;
+  const std::vector<ByteImage> clean = bars(300, 77).images();
+  std::vector<double> before = values(scorer.score(clean, score_names()));
+  CHECK(before[2] > 0.7);
+  CHECK(before[3] > 0.7);
+  for (const double std : {30.0, 60.0, 120.0}) {
+    INFO(std);
+    const std::vector<double> after = values(scorer.score(with_noise(clean, std, 5), score_names()));
+    CHECK(after[0] > 1.2 * before[0]);
+    CHECK(after[1] > before[1]);
+    CHECK(after[4] > 1.2 * before[4]);
+    before = after;
+  }
+  CHECK(before[2] < 0.3);
+}
+
+TEST_CASE("Samples of one kind alone lose recall, not precision") {
+  const Pictures unseen = bars(1200, 77);
+  std::vector<ByteImage> one_kind;
+  for (size_t i = 0; i < unseen.images().size(); ++i)
+    if (unseen.labels()[i] == 2) one_kind.push_back(unseen.images()[i]);
+  const std::vector<double> got = values(scored().scorer.score(one_kind, {"precision", "recall"}));
+  CHECK(got[0] > 0.7);
+  CHECK(got[1] < 0.5);
+}
+
+TEST_CASE("The floor is what real pictures score, none of them compared with itself") {
+  const Scored& s = scored();
+  const std::vector<Score> floor = s.scorer.real_floor(300, score_names());
+  CHECK(floor[0].samples == 300);
+  const std::vector<double> real = values(floor);
+  const std::vector<double> fresh = values(s.scorer.score(bars(300, 77).images(), score_names()));
+  CHECK(real[0] > 0);
+  CHECK(real[0] == Approx(fresh[0]).epsilon(0.8));
+  CHECK(real[1] == Approx(fresh[1]).epsilon(0.5));
+  CHECK(real[4] == Approx(fresh[4]).epsilon(0.1));
+  CHECK(s.scorer.score(s.data.images(), {"nearest_neighbour"})[0].value == 0);
+  CHECK(s.scorer.real_floor(9999, {"frechet"})[0].samples == 500);  // half of the data
+}
+
+TEST_CASE("A scorer that is made again opens its network and scores the same") {
+  const Scored& s = scored();
+  std::vector<double> steps;
+  const Scorer again(s.data, s.folder.path(), 3, nullptr, [&](double fraction) { steps.push_back(fraction); });
+  CHECK(again.feature_id() == s.scorer.feature_id());
+  CHECK(steps.size() < 10);  // a training has more than 1,000
+  CHECK(steps.back() == 1);
+  const std::vector<ByteImage> samples = bars(50, 8).images();
+  CHECK(values(again.score(samples, score_names())) == values(s.scorer.score(samples, score_names())));
+}
+
+TEST_CASE("What cannot be scored is refused in words") {
+  const Scored& s = scored();
+  const auto message = [&](const std::vector<ByteImage>& samples, const std::string& name) {
+    return message_of<UsageError>([&] { s.scorer.score(samples, {name}); });
+  };
+  CHECK(message(bars(9, 1).images(), "frechet") == "no such error");
+  CHECK(
+      message(bars(9, 1).images(), "freshet") ==
+      "there is no score \"freshet\"; there are frechet, sliced_wasserstein, precision, recall, nearest_neighbour; did "
+      "you mean \"frechet\"?");
+  CHECK(message(bars(3, 1).images(), "frechet") == "scores need at least 4 samples, not 3");
+  CHECK(message(bars(9, 1, 9).images(), "frechet") ==
+        "samples of 1 x 9 x 9 cannot be scored against images of 1 x 8 x 8");
+  const Pictures few = bars(7, 1);
+  CHECK(message_of<DataError>([&] { Scorer(few, s.folder.path(), 0); }) ==
+        "scores need at least 8 images, and the data set has 7");
+}
+
+TEST_CASE("A scorer is cancelled before it is made") {
+  const TemporaryFolder folder;
+  const std::atomic<bool> cancel = true;
+  CHECK_THROWS_AS(Scorer(scored().data, folder.path(), 3, &cancel), Cancelled);
+}
