@@ -1,0 +1,163 @@
+#include "plugins/models/ncsnpp/layers.hpp"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/avg_pool2d.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/elu.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/erfinv.h>
+#include <ATen/ops/leaky_relu.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/upsample_nearest2d.h>
+
+#include <cmath>
+#include <utility>
+
+#include "plugins/models/ncsnpp/fir.hpp"
+
+namespace sdpipe::ncsnpp {
+
+namespace {
+
+[[noreturn]] void refuse_width(int64_t width) {
+  throw sdp::Failure(SDP_E_INVALID, "nf",
+                     "a norm of " + std::to_string(width) +
+                         " channels cannot be cut into score_sde's groups, a quarter of the channels but at most 32; "
+                         "choose nf and ch_mult so that the widths, and sums of neighbouring ones, can be");
+}
+
+}  // namespace
+
+nn::GroupNorm norm_of(int64_t width) {
+  const int64_t groups = std::min<int64_t>(width / 4, 32);
+  if (groups == 0 || width % groups != 0) refuse_width(width);
+  return nn::GroupNorm(nn::GroupNormOptions(groups, width).eps(1e-6));
+}
+
+nn::Conv2d conv3x3(int64_t in, int64_t out) { return nn::Conv2d(nn::Conv2dOptions(in, out, 3).padding(1)); }
+nn::Conv2d conv1x1(int64_t in, int64_t out) { return nn::Conv2d(nn::Conv2dOptions(in, out, 1)); }
+
+at::Tensor activate(Activation activation, const at::Tensor& x) {
+  switch (activation) {
+    case Activation::elu:
+      return at::elu(x);
+    case Activation::relu:
+      return at::relu(x);
+    case Activation::lrelu:
+      return at::leaky_relu(x, 0.2);
+    case Activation::swish:
+      break;
+  }
+  return at::silu(x);
+}
+
+at::Tensor joined(const at::Tensor& a, const at::Tensor& b, bool rescale) {
+  const at::Tensor sum = a + b;
+  return rescale ? sum / std::sqrt(2.0) : sum;
+}
+
+// A network draws no random numbers when it is built, so the values are the normal distribution's quantiles: W is as
+// normally distributed as `width` numbers can be, and the layer behind does not mind their order.
+FourierImpl::FourierImpl(int64_t width, double scale) {
+  const at::Tensor share = (at::arange(width, at::kDouble) + 0.5) / static_cast<double>(width);
+  W = register_buffer("W", (at::erfinv(share * 2 - 1) * (std::sqrt(2.0) * scale)).to(at::kFloat));
+}
+
+at::Tensor FourierImpl::forward(const at::Tensor& log_sigma) {
+  const at::Tensor phase = log_sigma.unsqueeze(1) * W.to(log_sigma.scalar_type()) * (2 * std::acos(-1.0));
+  return at::cat({phase.sin(), phase.cos()}, 1);
+}
+
+NinImpl::NinImpl(int64_t in, int64_t out)
+    : W(register_parameter("W", at::empty({in, out}))), b(register_parameter("b", at::empty({out}))) {}
+
+at::Tensor NinImpl::forward(const at::Tensor& x) { return at::conv2d(x, W.t().unsqueeze(-1).unsqueeze(-1), b); }
+
+AttentionImpl::AttentionImpl(const Settings& s, int64_t width)
+    : rescale(s.skip_rescale),
+      norm(register_module("GroupNorm_0", norm_of(width))),
+      q(register_module("NIN_0", Nin(width, width))),
+      k(register_module("NIN_1", Nin(width, width))),
+      v(register_module("NIN_2", Nin(width, width))),
+      project(register_module("NIN_3", Nin(width, width))) {}
+
+at::Tensor AttentionImpl::forward(const at::Tensor& x) {
+  const at::Tensor h = norm(x);
+  const double scale = 1 / std::sqrt(static_cast<double>(x.size(1)));
+  const at::Tensor likeness = at::bmm(q(h).flatten(2).transpose(1, 2), k(h).flatten(2) * scale);
+  const at::Tensor mixed = at::bmm(v(h).flatten(2), at::softmax(likeness, -1).transpose(1, 2));
+  return joined(x, project(mixed.view(x.sizes())), rescale);
+}
+
+BlockImpl::BlockImpl(const Settings& s, int64_t in, int64_t out, Resampling resampling_in, uint32_t number)
+    : settings(s),
+      resampling(resampling_in),
+      draw(number),
+      norm_0(register_module("GroupNorm_0", norm_of(in))),
+      conv_0(register_module("Conv_0", conv3x3(in, out))),
+      dense_0(register_module("Dense_0", nn::Linear(4 * s.nf, out))),
+      norm_1(register_module("GroupNorm_1", norm_of(out))),
+      conv_1(register_module("Conv_1", conv3x3(out, out))) {
+  if (in == out && resampling == Resampling::none) return;
+  if (s.resblock_type == BlockType::biggan)
+    conv_2 = register_module("Conv_2", conv1x1(in, out));
+  else
+    nin_0 = register_module("NIN_0", Nin(in, out));
+}
+
+at::Tensor BlockImpl::resampled(const at::Tensor& x) const {
+  if (resampling == Resampling::none) return x;
+  const bool halve = resampling == Resampling::halve;
+  if (settings.fir) return halve ? fir_halve(x, settings.fir_kernel) : fir_double(x, settings.fir_kernel);
+  return halve ? at::avg_pool2d(x, 2) : at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+}
+
+at::Tensor BlockImpl::shortcut(const at::Tensor& x) {
+  if (!conv_2.is_empty()) return conv_2(resampled(x));
+  return nin_0.is_empty() ? x : nin_0(x);
+}
+
+at::Tensor BlockImpl::forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
+  const Activation activation = settings.nonlinearity;
+  at::Tensor h = conv_0(resampled(activate(activation, norm_0(x))));
+  if (embedding.defined()) h = h + dense_0(activate(activation, embedding)).unsqueeze(-1).unsqueeze(-1);
+  h = activate(activation, norm_1(h));
+  h = conv_1(sdp::dropout(pass, h, settings.dropout, draw));
+  return joined(shortcut(x), h, settings.skip_rescale);
+}
+
+ResampleImpl::ResampleImpl(const Settings& s, Resampling direction_in, bool with_conv, int64_t in, int64_t out)
+    : settings(s), direction(direction_in) {
+  if (!with_conv) return;
+  const bool strided = direction == Resampling::halve && !s.fir;  // padded by hand, at two of the four sides
+  nn::Conv2d layer = strided ? nn::Conv2d(nn::Conv2dOptions(in, out, 3).stride(2)) : conv3x3(in, out);
+  conv = register_module(s.fir ? "Conv2d_0" : "Conv_0", std::move(layer));
+}
+
+at::Tensor ResampleImpl::forward(const at::Tensor& x) {
+  const std::vector<double>& taps = settings.fir_kernel;
+  const bool halve = direction == Resampling::halve;
+  if (settings.fir) {
+    if (conv.is_empty()) return halve ? fir_halve(x, taps) : fir_double(x, taps);
+    return (halve ? fir_halve_conv : fir_double_conv)(x, taps, conv->weight, conv->bias);
+  }
+  if (halve) return conv.is_empty() ? at::avg_pool2d(x, 2) : conv(at::constant_pad_nd(x, {0, 1, 0, 1}));
+  const at::Tensor wide = at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+  return conv.is_empty() ? wide : conv(wide);
+}
+
+CombineImpl::CombineImpl(Combination how_in, int64_t in, int64_t out)
+    : how(how_in), conv(register_module("Conv_0", conv1x1(in, out))) {}
+
+at::Tensor CombineImpl::forward(const at::Tensor& pyramid, const at::Tensor& h) {
+  return how == Combination::cat ? at::cat({conv(pyramid), h}, 1) : conv(pyramid) + h;
+}
+
+}  // namespace sdpipe::ncsnpp
