@@ -3,6 +3,9 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "core/base/files.hpp"
 #include "tests/catch.h"
@@ -53,4 +56,19 @@ TEST_CASE("a hook runs before each message that is shown") {
     log_info("plain");
   });
   CHECK(seen == "<clear>shown\nplain\n");
+}
+
+TEST_CASE("a listener hears what is shown and what is dropped, while it lives") {
+  std::vector<std::pair<LogLevel, std::string>> heard;
+  const std::string seen = stderr_of([&] {
+    {
+      const LogListener listener([&](LogLevel level, const std::string& text) { heard.emplace_back(level, text); });
+      log_debug("dropped");
+      log_warning("shown");
+    }
+    log_info("later");
+  });
+  CHECK(seen == "warning: shown\nlater\n");
+  CHECK(heard ==
+        std::vector<std::pair<LogLevel, std::string>>{{LogLevel::debug, "dropped"}, {LogLevel::warning, "shown"}});
 }
