@@ -1,6 +1,7 @@
 #include "core/report/svg.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -215,6 +216,13 @@ void write_legend(const Plot& plot, const Layout& layout, Writer& svg) {
   }
 }
 
+void write_plot(const Plot& plot, Writer& svg) {
+  const Layout layout = lay_out(plot);
+  write_axes(plot, layout, svg);
+  for (size_t i = 0; i < plot.series.size(); ++i) write_series(plot.series[i], i, layout, svg);
+  write_legend(plot, layout, svg);
+}
+
 }  // namespace
 
 std::vector<Point> decimate(const std::vector<Point>& points) {
@@ -239,17 +247,29 @@ std::vector<Point> decimate(const std::vector<Point>& points) {
   return out;
 }
 
-std::string render(const Plot& plot) {
-  for (const Series& series : plot.series) check_lengths(series);
-  const Layout layout = lay_out(plot);
+std::string render(const Plot& plot) { return render(std::vector<Plot>{plot}); }
+
+std::string render(const std::vector<Plot>& plots) {
+  int width = 0, height = 0;
+  std::vector<std::string> names;
+  for (const Plot& plot : plots) {
+    for (const Series& series : plot.series) check_lengths(series);
+    width = std::max(width, plot.width);
+    height += plot.height;
+    names.push_back(escape_markup(plot.title.empty() ? plot.y_label : plot.title));
+  }
   Writer svg;
   svg.write(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" role=\"img\" width=\"{0}\" height=\"{1}\" "
       "viewBox=\"0 0 {0} {1}\" aria-label=\"{2}\">\n<style>{3}</style>\n",
-      plot.width, plot.height, escape_markup(plot.title.empty() ? plot.y_label : plot.title), style);
-  write_axes(plot, layout, svg);
-  for (size_t i = 0; i < plot.series.size(); ++i) write_series(plot.series[i], i, layout, svg);
-  write_legend(plot, layout, svg);
+      width, height, fmt::join(names, "; "), style);
+  int top = 0;
+  for (const Plot& plot : plots) {
+    if (top > 0) svg.write("<g transform=\"translate(0 {})\">\n", top);
+    write_plot(plot, svg);
+    if (top > 0) svg.write("</g>\n");
+    top += plot.height;
+  }
   svg.write("</svg>\n");
   return svg.take();
 }

@@ -25,6 +25,8 @@ struct Plot {
 // One <svg> element, valid inside HTML and as a file of its own; nothing but the plot decides its bytes. A plot without
 // values says "no data". Throws std::invalid_argument where a series has more x than y values or fewer.
 std::string render(const Plot& plot);
+// The same with several plots below each other, as wide as the widest.
+std::string render(const std::vector<Plot>& plots);
 
 struct Point {
   double x, y;

@@ -167,3 +167,21 @@ TEST_CASE("title, labels and names are escaped") {
 TEST_CASE("a series with more x than y values is refused") {
   CHECK_THROWS_WITH(of_one({"loss", {0, 1, 2}, {1, 2}}), "plot series \"loss\" has 3 x values and 2 y values");
 }
+
+TEST_CASE("several plots stand below each other in one picture, each as it is alone") {
+  Plot first, second;
+  first.title = "first";
+  first.height = 200;
+  first.series = {{"", {0, 1}, {0, 1}}};
+  second.title = "second";
+  second.width = 800;
+  second.series = {{"", {0, 1}, {3, 2}}};
+  const std::string both = render(std::vector<Plot>{first, second});
+  CHECK(contains(both, "width=\"800\" height=\"520\" viewBox=\"0 0 800 520\" aria-label=\"first; second\""));
+  const auto inside = [](const std::string& svg) {
+    const size_t from = svg.find("</style>\n") + 9;
+    return svg.substr(from, svg.rfind("</svg>") - from);
+  };
+  CHECK(inside(both) ==
+        inside(render(first)) + "<g transform=\"translate(0 200)\">\n" + inside(render(second)) + "</g>\n");
+}
