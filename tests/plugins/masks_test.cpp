@@ -33,7 +33,7 @@ TEST_CASE("soft_mask grows from the point that its parameters name, in units of 
 TEST_CASE("soft_mask hides no pixel wholly before level 1, and then all") {
   const SampleShape shape = {1, 5, 5};  // its middle pixel lies on the point
   const auto c = corruption("soft_mask", "", shape);
-  for (const double level : {1e-12, 0.5, 0.999, 1 - 1e-6, 1 - 1e-9}) {
+  for (const double level : {1e-200, 1e-12, 0.5, 0.999, 1 - 1e-6, 1 - 1e-9}) {
     const double least = (1 - level) * (1 - level);
     for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
       const at::Tensor m = c->apply(point(level), at::ones({1, 1, 5, 5}, dtype));
