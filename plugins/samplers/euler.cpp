@@ -112,11 +112,12 @@ struct Euler {
   }
 
   [[noreturn]] void give_up(const sdp::Call& call, double t, double s, double reached) const {
-    call.fail("after " + std::to_string(max_substeps) + " substeps from t = " + std::to_string(t) + " towards " +
-                  std::to_string(s) + " it is at " + std::to_string(reached) +
-                  ": allow a larger tolerance or more substeps; an operator that jumps in t, as hard masks do, has no "
-                  "smooth path to follow",
-              "max_substeps");
+    call.fail(
+        "gave up at t = " + std::to_string(reached) + ", between " + std::to_string(t) + " and " + std::to_string(s) +
+            ", where max_substeps = " + std::to_string(max_substeps) +
+            " is reached: allow a larger tolerance or more substeps; an operator that jumps in t, as hard masks " +
+            "do, has no smooth path to follow",
+        "max_substeps");
   }
 };
 

@@ -1,14 +1,11 @@
-// The samplers on data where everything is known: each frequency of Gaussian data is mapped linearly, so that the
-// distribution of the result follows from the responses to the start and to the noise of each step, without sampling.
+// One step of each sampler that does more than one thing, against its equation.
+#include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <map>
 
-#include "core/diffusion/trajectory.hpp"
-#include "tests/plugins/support.hpp"
+#include "tests/plugins/gaussian_setting.hpp"
 
 #include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
@@ -17,196 +14,186 @@ using namespace sdpipe::testing;
 
 namespace {
 
-constexpr int64_t side = 16;
-const SampleShape sample = {1, side, side};
+const std::vector<double> one_step = {0.5, 0.75};
 
-// A corruption, its path, and the exact denoiser of power-law data.
-struct Gaussian {
-  Gaussian(std::shared_ptr<const Corruption> corruption, std::vector<double> level, std::vector<double> sigma)
-      : process(std::move(corruption), Path(std::move(level), std::move(sigma))),
-        model(plugin("wiener"), settings(plugin("wiener")), sample),
-        params({at::zeros({1, side, side}, at::kDouble), at::zeros({1, side, side}, at::kDouble)}) {
-    model.init(params, 0);
+at::Tensor start(int64_t batch = 1) { return noise({batch, 1, 16, 16}, 1); }
+
+at::Tensor result(const GaussianSetting& g, const SamplerChoice& sampler, const std::vector<double>& nodes,
+                  int64_t batch = 1) {
+  return run(g, sampler, start(batch), nodes, use_known_noise).x;
+}
+
+// The parts of the equations.
+at::Tensor d(const GaussianSetting& g, double t, const at::Tensor& x) {
+  return g.denoiser().x0_hat(g.at(t, x.size(0)), x);
+}
+at::Tensor c(const GaussianSetting& g, double t, const at::Tensor& x) {
+  return g.process.corrupt(g.at(t, x.size(0)), x);
+}
+double sigma(const GaussianSetting& g, double t) { return g.process.path().sigma(t); }
+
+at::Tensor ddim_step(const GaussianSetting& g, double t, double s, const at::Tensor& x, const at::Tensor& x0) {
+  return c(g, s, x0) + (x - c(g, t, x0)) * (sigma(g, s) / sigma(g, t));
+}
+
+GaussianSetting blurred_at_sigma(double sigma) {
+  const SampleShape sample = {1, 16, 16};
+  return {corruption("heat_blur", "std_max = 4.0", sample),
+          Path(levels("linear", "", TestData(4.0)), std::vector<double>(path_points, sigma)), sample};
+}
+
+std::string failure(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const std::exception& e) {
+    return e.what();
   }
-  Process process;
-  Model model;
-  ParamSet params;
-};
-
-Gaussian blurred() {
-  return {corruption("heat_blur", "std_max = 4.0", sample), levels("linear", "power = 2.0", TestData(4.0)),
-          sigmas("geometric", "saturation = 1.0")};
-}
-Gaussian noise_only() {
-  return {corruption("identity", "", sample), std::vector<double>(1025, 0.0),
-          sigmas("geometric", "sigma_max = 5.0\nsaturation = 1.0")};
-}
-
-// 0, 1/steps, ..., 1
-std::vector<double> nodes_to_zero(int64_t steps) {
-  std::vector<double> nodes;
-  for (int64_t k = 0; k <= steps; ++k) nodes.push_back(static_cast<double>(k) / static_cast<double>(steps));
-  return nodes;
-}
-
-// From x_1 down to t = 0; `noise` says what each step adds.
-at::Tensor run(const Gaussian& g, const std::string& sampler_id, const std::string& toml, const at::Tensor& x_1,
-               int64_t steps, std::function<bool(uint32_t, uint32_t, at::Tensor&)> noise = {}) {
-  const Sampler sampler(plugin(sampler_id), settings(plugin(sampler_id), toml));
-  std::vector<uint64_t> numbers;
-  for (int64_t b = 0; b < x_1.size(0); ++b) numbers.push_back(static_cast<uint64_t>(b));
-  TrajectoryOptions options;
-  options.nodes = nodes_to_zero(steps);
-  options.last_denoise = false;
-  options.replace_noise = std::move(noise);
-  return run_trajectory(Denoiser(g.model, g.params, g.process), sampler, x_1, numbers, numbers, options).x;
-}
-
-// One image of a batch has all DCT coefficients 1, the others are 0.
-at::Tensor impulse(int64_t batch, int64_t where) {
-  static const at::Tensor image = inverse_dct(at::ones({1, side, side}, at::kDouble));
-  at::Tensor x = at::zeros({batch, 1, side, side}, at::kDouble);
-  x.select(0, where).copy_(image);
-  return x;
-}
-
-// Variance of each DCT coefficient of the result: image 0 of the batch carries the response to the start, image k that
-// to the noise of step k.
-at::Tensor result_variance(const Gaussian& g, const std::string& sampler_id, int64_t steps) {
-  const at::Tensor p = g.params.tensors()[1];
-  const at::Tensor c_1 = dct(g.process.corrupt(g.process.at(1.0, {0}), impulse(1, 0)));
-  const double sigma_1 = g.process.path().sigma(1);
-  const at::Tensor start = (c_1 * c_1 * p + sigma_1 * sigma_1).sqrt();
-  at::Tensor x_1 = at::zeros({steps + 1, 1, side, side}, at::kDouble);
-  x_1.narrow(0, 0, 1).copy_(inverse_dct(start));
-  const at::Tensor x_0 = run(g, sampler_id, "", x_1, steps, [&](uint32_t step, uint32_t draw, at::Tensor& out) {
-    REQUIRE(draw == 0);
-    out.copy_(impulse(steps + 1, step));
-    return true;
-  });
-  return dct(x_0).square().sum(0);
-}
-
-// W2 between N(0, variance) and the target N(0, p + sigma_0^2), sigma_0 = 0.01.
-double error(const Gaussian& g, const std::string& sampler_id, int64_t steps) {
-  const at::Tensor target = (g.params.tensors()[1] + 1e-4).sqrt();
-  return (result_variance(g, sampler_id, steps).sqrt() - target).square().sum().sqrt().item<double>();
+  return "no failure";
 }
 
 }  // namespace
 
-TEST_CASE("samplers reach the closed-form error on blurred Gaussian data") {
-  struct Row {
-    int64_t evaluations;
-    std::map<std::string, double> error;
-  };
-  const Row table[] = {
-      {10, {{"naive", 0.3427}, {"momentum", 0.0580}, {"ancestral", 0.1670}, {"ddim", 0.1405}, {"multistep", 0.0149}}},
-      {25, {{"naive", 0.3209}, {"momentum", 0.0241}, {"ancestral", 0.0722}, {"ddim", 0.0594}, {"multistep", 0.0024}}},
-      {50, {{"naive", 0.3372}, {"momentum", 0.0122}, {"ancestral", 0.0370}, {"ddim", 0.0303}, {"multistep", 0.0007}}}};
-  const Gaussian g = blurred();
-  for (const Row& row : table) {
-    for (const auto& [id, expected] : row.error) {
-      INFO(id << " with " << row.evaluations << " evaluations");
-      CHECK(std::abs(error(g, id, row.evaluations) - expected) <= 0.5e-4);
-    }
+TEST_CASE("the first multistep step is ddim's, the second is not") {
+  const GaussianSetting g = blurred();
+  for (const std::string id : {"multistep", "ancestral_multistep"}) {
+    const std::string plain = id == "multistep" ? "ddim" : "ancestral";
+    CHECK(largest_difference(result(g, {id}, nodes_to_zero(1)), result(g, {plain}, nodes_to_zero(1))) < 1e-12);
+    CHECK(largest_difference(result(g, {id}, nodes_to_zero(2)), result(g, {plain}, nodes_to_zero(2))) > 1e-3);
   }
-}
-
-TEST_CASE("samplers reach the closed-form error under noise alone") {
-  const std::map<std::string, double> expected = {
-      {"naive", 0.6382}, {"momentum", 0.6611}, {"ancestral", 0.4026}, {"ddim", 0.2340}, {"multistep", 0.0282}};
-  const Gaussian g = noise_only();
-  for (const auto& [id, value] : expected) {
-    INFO(id);
-    CHECK(std::abs(error(g, id, 10) - value) <= 0.5e-4);
-  }
-}
-
-TEST_CASE("ddim converges with order 1 and multistep with order 2") {
-  const Gaussian g = blurred();
-  CHECK(std::log2(error(g, "ddim", 60) / error(g, "ddim", 120)) == Approx(1).margin(0.1));
-  CHECK(std::log2(error(g, "multistep", 60) / error(g, "multistep", 120)) == Approx(2).margin(0.2));
-}
-
-TEST_CASE("where sigma is constant, momentum and ancestral are ddim bit for bit and draw no noise") {
-  for (const double sigma : {0.1, 0.0}) {
-    Gaussian g(corruption("heat_blur", "std_max = 4.0", sample), levels("linear", "", TestData(4.0)),
-               std::vector<double>(1025, sigma));
-    const at::Tensor x_1 = noise({2, 1, side, side}, 1);
-    const auto no_noise = [](uint32_t, uint32_t, at::Tensor&) -> bool { throw std::logic_error("drew noise"); };
-    const at::Tensor expected = run(g, "ddim", "", x_1, 8);
-    CHECK(at::equal(run(g, "momentum", "", x_1, 8, no_noise), expected));
-    CHECK(at::equal(run(g, "ancestral", "", x_1, 8, no_noise), expected));
-  }
-}
-
-TEST_CASE("without noise, naive and momentum are the algorithms of Cold Diffusion") {
-  // A blur so weak that it can be undone in float64.
-  Gaussian g(corruption("heat_blur", "std_max = 0.5", sample), levels("linear", "", TestData(0.5)),
-             std::vector<double>(1025, 0.0));
-  const Denoiser denoiser(g.model, g.params, g.process);
-  const std::vector<uint64_t> keys = {0};
-  at::Tensor naive = noise({1, 1, side, side}, 2), momentum = naive.clone();
-  const at::Tensor x_1 = naive.clone();
-  for (int k = 4; k > 0; --k) {
-    const Points at_t = g.process.at(k / 4.0, keys), at_s = g.process.at((k - 1) / 4.0, keys);
-    naive = g.process.corrupt(at_s, denoiser.x0_hat(at_t, naive));
-    const at::Tensor x0_hat = denoiser.x0_hat(at_t, momentum);
-    momentum = momentum - g.process.corrupt(at_t, x0_hat) + g.process.corrupt(at_s, x0_hat);
-  }
-  CHECK(largest_difference(run(g, "naive", "", x_1, 4), naive) < 1e-12);
-  CHECK(largest_difference(run(g, "momentum", "", x_1, 4), momentum) < 1e-12);
-}
-
-TEST_CASE("multistep in log_sigma under noise alone is DPM-Solver++(2M)") {
-  const Gaussian g = noise_only();
-  const Denoiser denoiser(g.model, g.params, g.process);
-  const std::vector<uint64_t> keys = {0};
-  const at::Tensor x_1 = noise({1, 1, side, side}, 3);
-  at::Tensor x = x_1.clone(), x0_hat_prev;
-  double h_prev = 0;
-  for (int k = 6; k > 0; --k) {
-    const double t = k / 6.0, s = (k - 1) / 6.0;
-    const double h = std::log(g.process.path().sigma(t) / g.process.path().sigma(s));
-    const at::Tensor x0_hat = denoiser.x0_hat(g.process.at(t, keys), x);
-    const double r =
-        h_prev > 0 ? h_prev / h : 1;  // Lu et al. (arXiv 2211.01095), Algorithm 2, with lambda = -log sigma
-    const at::Tensor d = h_prev > 0 ? x0_hat * (1 + 1 / (2 * r)) - x0_hat_prev * (1 / (2 * r)) : x0_hat;
-    x = x * std::exp(-h) - d * std::expm1(-h);
-    x0_hat_prev = x0_hat;
-    h_prev = h;
-  }
-  CHECK(largest_difference(run(g, "multistep", "variable = \"log_sigma\"", x_1, 6), x) < 1e-12);
 }
 
 TEST_CASE("multistep measures steps in t where sigma stands still, also when asked for log_sigma") {
-  for (const double sigma : {0.1, 0.0}) {
-    Gaussian g(corruption("heat_blur", "std_max = 4.0", sample), levels("linear", "", TestData(4.0)),
-               std::vector<double>(1025, sigma));
-    const at::Tensor x_1 = noise({1, 1, side, side}, 4);
-    CHECK(at::equal(run(g, "multistep", "variable = \"log_sigma\"", x_1, 8), run(g, "multistep", "", x_1, 8)));
+  for (const double level : {0.1, 0.0}) {
+    const GaussianSetting g = blurred_at_sigma(level);
+    const at::Tensor in_t = result(g, {"multistep"}, {0, 0.2, 0.5, 1});
+    CHECK(at::equal(result(g, {"multistep", "variable = \"log_sigma\""}, {0, 0.2, 0.5, 1}), in_t));
   }
 }
 
-TEST_CASE("the first multistep step is ddim's, the second is not") {
-  const Gaussian g = blurred();
-  const at::Tensor x_1 = noise({1, 1, side, side}, 5);
-  CHECK(largest_difference(run(g, "multistep", "", x_1, 1), run(g, "ddim", "", x_1, 1)) < 1e-12);
-  CHECK(largest_difference(run(g, "multistep", "", x_1, 2), run(g, "ddim", "", x_1, 2)) > 1e-3);
+TEST_CASE("ancestral_multistep adds ancestral's noise to the step with the extrapolated estimate") {
+  const GaussianSetting g = blurred();
+  const double s = 0.2, m = 0.5, t = 1;
+  const double rho_1 = std::pow(sigma(g, m) / sigma(g, t), 2), rho_2 = std::pow(sigma(g, s) / sigma(g, m), 2);
+  const at::Tensor first = d(g, t, start());
+  const at::Tensor x = c(g, m, first) + rho_1 * (start() - c(g, t, first)) +
+                       sigma(g, m) * std::sqrt(1 - rho_1) * known_noise(2, 0, start());
+  const double r = (m - s) / (2 * (t - m));
+  const at::Tensor x0 = (1 + r) * d(g, m, x) - r * first;
+  const at::Tensor expected =
+      c(g, s, x0) + rho_2 * (x - c(g, m, x0)) + sigma(g, s) * std::sqrt(1 - rho_2) * known_noise(1, 0, start());
+  CHECK(largest_difference(result(g, {"ancestral_multistep"}, {s, m, t}), expected) < 1e-12);
 }
 
-TEST_CASE("every sampler evaluates the denoiser once a step") {
-  const Gaussian g = blurred();
-  const at::Tensor x_1 = noise({1, 1, side, side}, 6);
-  const std::vector<uint64_t> number = {0};
-  TrajectoryOptions options;
-  options.nodes = nodes_to_zero(5);
-  options.last_denoise = false;
-  for (const std::string id : {"naive", "momentum", "ancestral", "ddim", "multistep"}) {
+TEST_CASE("heun takes its step with the mean of the estimates at both ends") {
+  const GaussianSetting g = blurred();
+  const at::Tensor x = start(), x0_hat = d(g, 0.75, x);
+  const at::Tensor after = d(g, 0.5, ddim_step(g, 0.75, 0.5, x, x0_hat));
+  const at::Tensor expected = ddim_step(g, 0.75, 0.5, x, (x0_hat + after) / 2);
+  CHECK(largest_difference(result(g, {"heun"}, one_step), expected) < 1e-12);
+}
+
+TEST_CASE("churn with nothing to raise is ddim bit for bit and draws no noise") {
+  const GaussianSetting g = blurred();
+  const auto no_noise = [](uint32_t, uint32_t, at::Tensor&) -> bool { throw std::logic_error("drew noise"); };
+  const at::Tensor ddim = result(g, {"ddim"}, nodes_to_zero(5));
+  CHECK(at::equal(run(g, {"churn", "churn = 0.0"}, start(), nodes_to_zero(5), no_noise).x, ddim));
+  // At the end of the path there is nowhere to go back to.
+  CHECK(at::equal(run(g, {"churn"}, start(), {0, 1}, no_noise).x, result(g, {"ddim"}, {0, 1})));
+}
+
+TEST_CASE("churn takes what it knows up to more corruption and noise, and asks again there") {
+  const GaussianSetting g = blurred();
+  const double t = 0.75, raised = 0.8, s = 0.5;
+  const at::Tensor x = start(), x0_hat = d(g, t, x);
+  const at::Tensor up = c(g, raised, x0_hat) + x - c(g, t, x0_hat) +
+                        std::sqrt(std::pow(sigma(g, raised), 2) - std::pow(sigma(g, t), 2)) * known_noise(1, 0, x);
+  const at::Tensor expected = ddim_step(g, raised, s, up, d(g, raised, up));
+  CHECK(largest_difference(result(g, {"churn", "churn = 0.2"}, one_step), expected) < 1e-12);
+}
+
+TEST_CASE("langevin corrects its predictor's step, by an explicit step or by each image's own") {
+  const GaussianSetting g = blurred();
+  const double s = 0.5, variance = std::pow(sigma(g, s), 2);
+  for (const std::string predictor : {"ancestral", "ddim"}) {
+    const at::Tensor x = result(g, {predictor}, one_step, 2), eta = known_noise(1, 1, x);
+    const at::Tensor score = (c(g, s, d(g, s, x)) - x) / variance;
+    const std::string chosen = "predictor = \"" + predictor + "\"\n";
+    const at::Tensor by_step = x + 0.3 * variance * score + std::sqrt(0.6 * variance) * eta;
+    CHECK(largest_difference(result(g, {"langevin", chosen + "step = 0.3"}, one_step, 2), by_step) < 1e-12);
+    // Song et al. (arXiv 2011.13456), Algorithm 4, with the norms of each image.
+    const auto norm2 = [](const at::Tensor& v) { return v.square().sum({1, 2, 3}, true); };
+    const at::Tensor eps = 2 * 0.2 * 0.2 * norm2(eta) / norm2(score);
+    CHECK(std::abs((eps[0] / eps[1]).item<double>() - 1) > 1e-3);  // each image its own
+    const at::Tensor by_ratio = x + eps * score + (2 * eps).sqrt() * eta;
+    CHECK(largest_difference(result(g, {"langevin", chosen + "snr = 0.2"}, one_step, 2), by_ratio) < 1e-12);
+  }
+}
+
+TEST_CASE("langevin corrects as often as it is told, each time with new noise") {
+  const GaussianSetting g = blurred();
+  const double variance = std::pow(sigma(g, 0.5), 2);
+  at::Tensor x = result(g, {"ancestral"}, one_step);
+  for (uint32_t draw = 1; draw <= 3; ++draw) {
+    x = x + 0.3 * (c(g, 0.5, d(g, 0.5, x)) - x) + std::sqrt(0.6 * variance) * known_noise(1, draw, x);
+  }
+  CHECK(largest_difference(result(g, {"langevin", "step = 0.3\ncorrections = 3"}, one_step), x) < 1e-12);
+}
+
+TEST_CASE("langevin corrects nothing where there is no noise") {
+  const GaussianSetting g = blurred_at_sigma(0);
+  CHECK(at::equal(result(g, {"langevin"}, nodes_to_zero(4)), result(g, {"ancestral"}, nodes_to_zero(4))));
+}
+
+TEST_CASE("euler goes along dx/dt, whose derivatives are differences over 1e-4") {
+  const GaussianSetting g = blurred();
+  const auto slope = [&](double t, double low, double high, const at::Tensor& x) {
+    const at::Tensor x0_hat = d(g, t, x);
+    const double sigma_slope = (sigma(g, high) - sigma(g, low)) / (high - low);
+    return (c(g, high, x0_hat) - c(g, low, x0_hat)) / (high - low) +
+           (sigma_slope / sigma(g, t)) * (x - c(g, t, x0_hat));
+  };
+  const at::Tensor inside = start() - 0.25 * slope(0.75, 0.75 - 5e-5, 0.75 + 5e-5, start());
+  CHECK(largest_difference(result(g, {"euler"}, one_step), inside) < 1e-9);
+  const at::Tensor from_the_end = start() - 0.5 * slope(1, 1 - 5e-5, 1, start());
+  CHECK(largest_difference(result(g, {"euler"}, {0.5, 1}), from_the_end) < 1e-9);
+}
+
+TEST_CASE("euler's substeps are steps between more nodes") {
+  const GaussianSetting g = blurred();
+  CHECK(largest_difference(result(g, {"euler", "substeps = 4"}, nodes_to_zero(5)),
+                           result(g, {"euler"}, nodes_to_zero(20))) < 1e-9);
+}
+
+TEST_CASE("euler gives up with a reason where the tolerance takes too many substeps") {
+  const GaussianSetting g = blurred();
+  const SamplerChoice sampler{"euler", "tolerance = 1e-9\nmax_substeps = 1"};
+  CHECK(failure([&] { result(g, sampler, nodes_to_zero(2)); }) ==
+        "plugin \"euler\": step failed: gave up at t = 1.000000, between 1.000000 and 0.500000, where max_substeps = 1 "
+        "is reached: allow a larger tolerance or more substeps; an operator that jumps in t, as hard masks do, has no "
+        "smooth path to follow (parameter \"max_substeps\")");
+}
+
+TEST_CASE("samplers ask the network as often as they say") {
+  const GaussianSetting g = blurred();
+  const std::map<std::string, int64_t> evaluations = {
+      {"naive", 5}, {"momentum", 5}, {"ancestral", 5}, {"ddim", 5},     {"multistep", 5}, {"ancestral_multistep", 5},
+      {"heun", 10}, {"euler", 5},    {"churn", 9},     {"langevin", 10}};
+  for (const auto& [id, expected] : evaluations) {
     INFO(id);
-    const Sampler sampler(plugin(id), settings(plugin(id)));
-    const Denoiser denoiser(g.model, g.params, g.process);
-    CHECK(run_trajectory(denoiser, sampler, x_1, number, number, options).nfe == 5);
+    CHECK(run(g, {id}, start(), nodes_to_zero(5)).nfe == expected);
   }
+  CHECK(run(g, {"euler", "substeps = 3"}, start(), nodes_to_zero(5)).nfe == 15);
+  CHECK(run(g, {"langevin", "corrections = 3"}, start(), nodes_to_zero(5)).nfe == 20);
+  CHECK(run(g, {"churn", "churn = 0.0"}, start(), nodes_to_zero(5)).nfe == 5);
+}
+
+TEST_CASE("heun and langevin ask only once where a step takes all noise away") {
+  const SampleShape sample = {1, 16, 16};
+  const GaussianSetting g(corruption("scale", "", sample), make_path(1.0, "flow"), sample);  // sigma_0 = 0
+  CHECK(run(g, {"heun"}, start(), nodes_to_zero(5)).nfe == 9);
+  CHECK(run(g, {"langevin"}, start(), nodes_to_zero(5)).nfe == 9);
+  const at::Tensor last = d(g, 0.2, start());
+  CHECK(largest_difference(result(g, {"heun"}, {0, 0.2}), last) < 1e-12);
+  // Without any noise there is a direction to be right about.
+  CHECK(run(blurred_at_sigma(0), {"heun"}, start(), nodes_to_zero(5)).nfe == 10);
 }
