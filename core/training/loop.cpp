@@ -194,8 +194,8 @@ void TrainingLoop::load_moments(const StoredCheckpoint& checkpoint) {
   moments_ = {moment("m"), moment("v")};
   if (!adapts_times()) return;
   const std::string file = (checkpoint.folder / "optimizer.safetensors").string();
-  losses_ = LossHistogram(table_from(optimizer, "times.mean_square", LossHistogram::bins, file),
-                          table_from(optimizer, "times.count", LossHistogram::bins, file));
+  std::vector<double> mean_square = table_from(optimizer, "times.mean_square", LossHistogram::bins, file);
+  losses_ = LossHistogram(std::move(mean_square), table_from(optimizer, "times.count", LossHistogram::bins, file));
 }
 
 bool TrainingLoop::adapts_times() const { return objective_options(*pipeline_.train).times == Times::importance; }
