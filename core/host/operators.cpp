@@ -16,6 +16,11 @@ std::atomic<uint32_t> finite_check{1};
 
 void set_finite_check(uint32_t n) { finite_check = n; }
 
+bool FiniteCheck::is_due() const {
+  const uint32_t every = finite_check.load(std::memory_order_relaxed);
+  return every != 0 && calls_.load(std::memory_order_relaxed) % every == 0;
+}
+
 void FiniteCheck::require(const Plugin& plugin, std::string_view what, const at::Tensor& x, const at::Tensor& y) const {
   const uint32_t every = finite_check.load(std::memory_order_relaxed);
   if (every == 0 || calls_.fetch_add(1, std::memory_order_relaxed) % every != 0) return;

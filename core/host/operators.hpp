@@ -27,6 +27,8 @@ class FiniteCheck {
  public:
   // Blames the plugin for a `y` that is not finite, unless its input `x` was not either.
   void require(const Plugin& plugin, std::string_view what, const at::Tensor& x, const at::Tensor& y) const;
+  // Will the next `require` look at its tensors? For callers that must copy an `x` they overwrite.
+  bool is_due() const;
 
  private:
   mutable std::atomic<uint32_t> calls_{0};

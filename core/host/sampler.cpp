@@ -67,7 +67,7 @@ SamplerRun::SamplerRun(const Sampler& sampler, const SamplerPath& path, const Ra
 SamplerRun::~SamplerRun() { sampler_.plugin_.descriptor->sampler->end(sampler_.self_.get(), run_); }
 
 void SamplerRun::step(uint32_t k) {
-  const at::Tensor before = x_.clone();
+  const at::Tensor before = finite_.is_due() ? x_.clone() : x_;  // the step overwrites it
   sdp_ctx ctx = context(k);
   const sdp_sampler_env env = env_view(path_);
   const sdp::TensorView x_view(x_);

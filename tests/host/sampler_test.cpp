@@ -146,6 +146,24 @@ TEST_CASE("values that are not finite are refused with the sampler's name") {
                     "plugin \"probe\": step returned values that are not finite");
 }
 
+TEST_CASE("every n-th step is looked at, and a sampler is not to blame for values that it was given") {
+  reset_acts();
+  set_finite_check(2);
+  double value = std::numeric_limits<double>::infinity();
+  acts().step = [&](sdp::Call&, const sdp::Path&, uint32_t, sdp_tensor* x) { sdp::as_tensor(x).fill_(value); };
+  const ToyPath path;
+  const Sampler sampler(probe(SDP_KIND_SAMPLER), {});
+  SamplerRun run(sampler, path, random_scope(), start());
+  CHECK_THROWS_AS(run.step(2), PluginFailure);
+  CHECK_NOTHROW(run.step(2));  // not looked at
+  CHECK_NOTHROW(run.step(2));  // looked at, but it was given infinity
+  value = 0;
+  CHECK_NOTHROW(run.step(2));
+  value = std::numeric_limits<double>::infinity();
+  CHECK_THROWS_AS(run.step(2), PluginFailure);
+  set_finite_check(1);
+}
+
 TEST_CASE("a sampler for float32 alone is not given float64") {
   const ToyPath path;
   const Sampler sampler(narrow_sampler(), {});
