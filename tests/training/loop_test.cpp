@@ -85,6 +85,30 @@ TEST_CASE("a training stopped anywhere and gone on with equals one that was not,
   }
 }
 
+TEST_CASE("the losses by which t is drawn are part of a checkpoint: a stopped training draws on as one that was not") {
+  const std::vector<std::string> overrides = {"+train.times=importance", "train.images=1200",
+                                              "train.checkpoint_every_images=400"};
+  const TemporaryFolder folder;
+  const Outcome whole = train(training(overrides), folder / "whole");
+  const NamedTensors state = unpack_tensors(whole.checkpoint.at("optimizer.safetensors"), "optimizer");
+  CHECK(state.at("times.count").min().item<double>() >= 10);  // t was in the end drawn by loss
+  for (const int64_t stop_at : {8, 400, 960}) {
+    const fs::path place = folder / std::to_string(stop_at);
+    const Capture capture;
+    CHECK_THROWS_AS(train(training(overrides), place, stop_at), Stopped);
+    CHECK(train(training(overrides), place).checkpoint == whole.checkpoint);
+  }
+}
+
+TEST_CASE("a checkpoint without the losses by which t is drawn is refused by name") {
+  const TemporaryFolder folder;
+  const Capture capture;
+  CHECK_THROWS_AS(train(training(), folder / "run", 40), Stopped);
+  CHECK(message_of<CheckpointError>([&] { train(training({"+train.times=importance"}), folder / "run"); }) ==
+        (folder / "run/checkpoints/000000040/optimizer.safetensors").string() +
+            ": \"times.mean_square\" is missing or misshapen");
+}
+
 TEST_CASE("going back to an older checkpoint repeats the same steps") {
   const TemporaryFolder folder;
   const Outcome whole = train(training(), folder / "run");
