@@ -1,7 +1,12 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/sum.h>
 #include <fmt/format.h>
+
+#include <cmath>
 
 #include "core/base/files.hpp"
 #include "core/base/json.hpp"
+#include "core/base/log.hpp"
 #include "core/cli/signals.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/diffusion/assembly.hpp"
@@ -12,58 +17,127 @@ namespace sdpipe {
 namespace {
 
 struct Node {
-  double t, level, sigma;
+  double t, level, sigma, change;
 };
 
-std::vector<Node> chosen_nodes(const Pipeline& pipeline, const Path& path) {
-  std::vector<Node> nodes = {{0, path.level(0), path.sigma(0)}};
-  for (const double t : sampling_nodes(path, pipeline.sample.integer("steps"), pipeline.sample.text("spacing")))
-    nodes.push_back({t, path.level(t), path.sigma(t)});
-  return nodes;
-}
+struct ChosenPath {
+  Path path;
+  std::vector<Node> nodes;         // where a sampler stops, and t = 0
+  std::string unit;                // of the levels
+  std::vector<std::string> notes;  // what the schedules said while they chose
+  int64_t images;                  // that `change` was measured on
+};
 
-std::string draw(const Path& path, const std::vector<Node>& nodes, const std::string& unit) {
-  Series line{"level", {}, path.levels()}, dots{"sampling nodes", {}, {}, false, true};
-  for (size_t i = 0; i < path.levels().size(); ++i)
-    line.x.push_back(static_cast<double>(i) / static_cast<double>(path.levels().size() - 1));
-  for (const Node& n : nodes) {
-    dots.x.push_back(n.t);
-    dots.y.push_back(n.level);
+// sqrt(E |C_t x_0 - C_s x_0|^2) over the first batch: what the corruption alone does between two levels. With the same
+// x_0 and key on both sides it is a coupling, so never less than W2 between the two distributions; and it can be
+// measured for every schedule, whatever that one measures itself.
+class Change {
+ public:
+  explicit Change(const DataCalibration& data) : data_(data), last_(data.corrupt(0, 0)) {}
+  // From the level before; the first time, from 0.
+  double to(double level) {
+    const at::Tensor here = data_.corrupt(0, level);
+    const at::Tensor moved = (here - last_).square();
+    last_ = here;
+    return std::sqrt(moved.sum(at::kDouble).item<double>() / static_cast<double>(here.size(0)));
   }
-  return render(Plot{"Corruption level",
-                     "t",
-                     unit.empty() ? "level(t)" : fmt::format("level(t) ({})", unit),
-                     false,
-                     false,
-                     {line, dots}});
+  int64_t images() const { return last_.size(0); }
+
+ private:
+  const DataCalibration& data_;
+  at::Tensor last_;
+};
+
+ChosenPath choose(const Pipeline& pipeline) {
+  const auto source = open_source(data_options(pipeline));
+  const auto corruption = make_corruption(pipeline, sample_shape(source->shape()));
+  const uint64_t seed = static_cast<uint64_t>(pipeline.run.integer("seed"));
+  const DataCalibration data(*source, *corruption, tensor_options(pipeline), calibration_images, calibration_batch,
+                             seed);
+  std::vector<std::string> notes;
+  const auto select = [&] {
+    const LogListener listener([&](LogLevel, const std::string& text) { notes.push_back(text); });
+    return select_path(pipeline, data, &stop_requested());
+  };
+  ChosenPath chosen{select(), {}, corruption->level_unit(), std::move(notes), 0};
+  Change change(data);
+  chosen.images = change.images();
+  std::vector<double> times = {0};
+  for (const double t : sampling_nodes(chosen.path, pipeline.sample.integer("steps"), pipeline.sample.text("spacing")))
+    times.push_back(t);
+  for (const double t : times) {
+    const double level = chosen.path.level(t);
+    chosen.nodes.push_back({t, level, chosen.path.sigma(t), change.to(level)});
+  }
+  return chosen;
 }
 
-void print_table(const std::vector<Node>& nodes, const std::string& unit) {
-  const std::string header = unit.empty() ? "level" : fmt::format("level ({})", unit);
-  fmt::print("{:>10} {:>14} {:>12}\n", "t", header, "sigma");
-  for (const Node& n : nodes) fmt::print("{:>10.4f} {:>14.6g} {:>12.6g}\n", n.t, n.level, n.sigma);
+std::string with_unit(const std::string& word, const std::string& unit) {
+  return unit.empty() ? word : fmt::format("{} ({})", word, unit);
+}
+
+// The change between two nodes, as high all the way from one to the other; from 0 and back to it.
+Series stairs(const std::vector<Node>& nodes) {
+  Series outline{"", {0}, {0}};
+  for (size_t k = 1; k < nodes.size(); ++k) {
+    outline.x.insert(outline.x.end(), {nodes[k - 1].t, nodes[k].t});
+    outline.y.insert(outline.y.end(), {nodes[k].change, nodes[k].change});
+  }
+  outline.x.push_back(nodes.back().t);
+  outline.y.push_back(0);
+  return outline;
+}
+
+std::string draw(const ChosenPath& chosen) {
+  const Path& path = chosen.path;
+  std::vector<double> t;
+  for (size_t i = 0; i < path.levels().size(); ++i)
+    t.push_back(static_cast<double>(i) / static_cast<double>(path.levels().size() - 1));
+  Series level_nodes{"sampling nodes", {}, {}, false, true}, sigma_nodes = level_nodes;
+  for (const Node& n : chosen.nodes) {
+    level_nodes.x.push_back(n.t);
+    level_nodes.y.push_back(n.level);
+    sigma_nodes.x.push_back(n.t);
+    sigma_nodes.y.push_back(n.sigma);
+  }
+  return render(std::vector<Plot>{
+      {"Corruption level",
+       "t",
+       with_unit("level(t)", chosen.unit),
+       false,
+       false,
+       {{"level", t, path.levels()}, level_nodes}},
+      {"Noise", "t", "sigma(t)", false, path.sigmas().front() > 0, {{"sigma", t, path.sigmas()}, sigma_nodes}},
+      {"Change of the corrupted images between nodes", "t", "root mean square", false, false, {stairs(chosen.nodes)}}});
+}
+
+void print_table(const ChosenPath& chosen) {
+  fmt::print("{:>10} {:>14} {:>12} {:>12}\n", "t", with_unit("level", chosen.unit), "sigma", "change");
+  for (const Node& n : chosen.nodes)
+    fmt::print("{:>10.4f} {:>14.6g} {:>12.6g} {:>12.4g}\n", n.t, n.level, n.sigma, n.change);
+  fmt::print("\nchange: sqrt(E |C_t x_0 - C_s x_0|^2) from the node before, over {} images; W2 is at most that\n",
+             chosen.images);
+}
+
+void print_json(const ChosenPath& chosen) {
+  Json list = Json::array();
+  for (const Node& n : chosen.nodes)
+    list.push_back({{"t", n.t}, {"level", n.level}, {"sigma", n.sigma}, {"change", n.change}});
+  fmt::print("{}\n", Json{{"level_unit", chosen.unit},
+                          {"nodes", list},
+                          {"notes", chosen.notes},
+                          {"change_images", chosen.images},
+                          {"path", {{"level", chosen.path.levels()}, {"sigma", chosen.path.sigmas()}}}}
+                         .dump(1));
 }
 
 }  // namespace
 
 int schedule(Session& session, const ScheduleArguments& arguments) {
   install_stop_handlers();
-  const Pipeline pipeline = session.load(arguments.file, arguments.overrides);
-  const auto source = open_source(data_options(pipeline));
-  const auto corruption = make_corruption(pipeline, sample_shape(source->shape()));
-  const uint64_t seed = static_cast<uint64_t>(pipeline.run.integer("seed"));
-  const DataCalibration data(*source, *corruption, tensor_options(pipeline), calibration_images, calibration_batch,
-                             seed);
-  const Path path = select_path(pipeline, data, &stop_requested());
-  const std::vector<Node> nodes = chosen_nodes(pipeline, path);
-  if (!arguments.svg.empty()) write_file(arguments.svg, draw(path, nodes, corruption->level_unit()));
-  if (!arguments.json) {
-    print_table(nodes, corruption->level_unit());
-    return 0;
-  }
-  Json list = Json::array();
-  for (const Node& n : nodes) list.push_back({{"t", n.t}, {"level", n.level}, {"sigma", n.sigma}});
-  fmt::print("{}\n", Json{{"level_unit", corruption->level_unit()}, {"nodes", list}}.dump(1));
+  const ChosenPath chosen = choose(session.load(arguments.file, arguments.overrides));
+  if (!arguments.svg.empty()) write_file(arguments.svg, draw(chosen));
+  arguments.json ? print_json(chosen) : print_table(chosen);
   return 0;
 }
 

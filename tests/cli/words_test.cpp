@@ -1,4 +1,7 @@
 // What the program says: exit codes, whole sentences, and the verbs that change nothing.
+#include <fmt/format.h>
+
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/program.hpp"
@@ -87,22 +90,58 @@ TEST_CASE("check prints the plan and creates nothing") {
   CHECK_FALSE(fs::exists(own / "runs"));
 }
 
-TEST_CASE("schedule prints the path as a table, as JSON and as a picture") {
-  const Outcome table =
-      place().sdpipe({"schedule", "tiny.toml", "sample.steps=2", "noise.type=geometric", "+noise.saturation=1"});
+namespace {
+
+// sqrt(E |x_0|^2) over the pictures that the pipeline trains on.
+double root_mean_square() {
+  const std::string file = read_file(place() / "data/train-images-idx3-ubyte");
+  double sum = 0;
+  for (size_t i = 16; i < file.size(); ++i) sum += std::pow(static_cast<uint8_t>(file[i]) / 127.5 - 1, 2);
+  return std::sqrt(sum / 256);
+}
+
+}  // namespace
+
+TEST_CASE("schedule prints the path as a table, with what the corruption alone does between the nodes") {
+  const Outcome table = place().sdpipe({"schedule", "tiny.toml", "sample.steps=2", "corruption={type=\"scale\"}",
+                                        "noise.type=geometric", "+noise.saturation=1", "schedule.power=2"});
   CHECK(table.code == 0);
+  const auto change = [](double level) { return fmt::format("{:>12.4g}", level * root_mean_square()); };
   CHECK(table.out ==
-        "         t     level (px)        sigma\n"
-        "    0.0000              0         0.01\n"
-        "    0.5000              1    0.0316228\n"
-        "    1.0000              2          0.1\n");
-  const Outcome json = place().sdpipe({"schedule", "tiny.toml", "sample.steps=2", "--json", "--svg", "path.svg"});
+        "         t          level        sigma       change\n"
+        "    0.0000              0         0.01            0\n"
+        "    0.5000           0.25    0.0316228 " +
+            change(0.25) +
+            "\n"
+            "    1.0000              1          0.1 " +
+            change(0.75) +
+            "\n"
+            "\n"
+            "change: sqrt(E |C_t x_0 - C_s x_0|^2) from the node before, over 256 images; W2 is at most that\n");
+}
+
+TEST_CASE("schedule prints all of it as JSON, what the schedule said included, and draws it") {
+  const Outcome json =
+      place().sdpipe({"schedule", "tiny.toml", "sample.steps=2", "schedule.type=wasserstein",
+                      "+schedule.rule=equal_arc", "+schedule.estimator=coupled", "--json", "--svg", "path.svg"});
   CHECK(json.code == 0);
   const auto parsed = nlohmann::json::parse(json.out);
   CHECK(parsed["level_unit"] == "px");
+  CHECK(parsed["change_images"] == 256);
+  CHECK(parsed["path"]["level"].size() == 1025);
+  CHECK(parsed["path"]["sigma"].back() == 0.1);
   REQUIRE(parsed["nodes"].size() == 3);
-  CHECK(parsed["nodes"][1] == nlohmann::json{{"t", 0.5}, {"level", 1.0}, {"sigma", 0.1}});
-  CHECK(contains(read_file(place() / "path.svg"), "<svg"));
+  CHECK(parsed["nodes"][0] == nlohmann::json{{"t", 0.0}, {"level", 0.0}, {"sigma", 0.01}, {"change", 0.0}});
+  CHECK(parsed["nodes"][1]["level"] == parsed["path"]["level"][512]);
+  // Equal steps of the coupled distance, which is what `change` measures.
+  const double first = parsed["nodes"][1]["change"], second = parsed["nodes"][2]["change"];
+  CHECK(first == Approx(second).epsilon(0.1));
+  REQUIRE(parsed["notes"].size() == 1);
+  CHECK(contains(parsed["notes"][0].get<std::string>(), "wasserstein: the arc along the candidates is "));
+  CHECK(json.err == parsed["notes"][0].get<std::string>() + "\n");
+  const std::string drawn = read_file(place() / "path.svg");
+  for (const char* title : {">Corruption level<", ">Noise<", ">Change of the corrupted images between nodes<"})
+    CHECK(contains(drawn, title));
 }
 
 TEST_CASE("plugins are listed with kind, id and file") {
