@@ -55,6 +55,20 @@ TEST_CASE("samples do not depend on the batch, and more of them begin with the s
   CHECK(pixels(Fixture({"+sample.seed=99"}).draw(7)) != seven);
 }
 
+TEST_CASE("the training image that a trajectory starts from is known, for the empirical prior") {
+  const Fixture f({"+sample.seed=11", "corruption.std_max=0.5", "noise.sigma_max=0.06"});
+  const std::vector<int64_t> sources = prior_sources(f.pipeline, *f.trained, *images(), 25);
+  REQUIRE(sources.size() == 25);
+  CHECK(std::set<int64_t>(sources.begin(), sources.begin() + 20).size() == 20);
+  CHECK(sources[20] == sources[0]);  // the pool is used again
+  const Start start = make_prior(f.pipeline, *f.trained).draw(0, 20, at::TensorOptions(at::kDouble));
+  const at::Tensor x_0 = read_batch(*images(), std::span(sources).first(20)).to(at::kDouble);
+  const Points end = f.trained->process->at(1, start.keys);
+  const at::Tensor noise = start.x_1 - f.trained->process->corrupt(end, x_0);  // sigma_1 eps, and nothing of an image
+  CHECK(std::sqrt(noise.square().mean().item<double>()) == Approx(0.06).epsilon(0.2));
+  CHECK(prior_sources(Fixture({"+sample.prior=noise"}).pipeline, *f.trained, *images(), 3).empty());
+}
+
 TEST_CASE("progress goes to the number of images, and a request to stop ends the drawing") {
   const Fixture f({"+sample.batch=3"});
   std::vector<int64_t> seen;
@@ -75,6 +89,13 @@ TEST_CASE("evaluations are counted by running the sampler, and are those of a re
     CHECK(count_nfe(choice, 4) == draw_samples(f.pipeline, f.model, *f.trained, choice, {1, nullptr, {}}).nfe);
     CHECK(count_nfe(choice, 1) == 1);
     CHECK(count_nfe(choice, 25) == 25);
+  }
+  for (const char* id : {"heun", "langevin"}) {  // two a step, and one for the last denoise
+    const Plugin* plugin = with_breaking().find(SDP_KIND_SAMPLER, id);
+    const PluginChoice choice{plugin, default_settings(plugin->schema), {}};
+    CHECK(count_nfe(choice, 4) == draw_samples(f.pipeline, f.model, *f.trained, choice, {1, nullptr, {}}).nfe);
+    CHECK(count_nfe(choice, 1) == 1);
+    CHECK(count_nfe(choice, 25) == 49);
   }
 }
 
