@@ -114,7 +114,7 @@ const Schema& train_schema() {
 
 const Schema& sample_schema() {
   static const Schema schema = {
-      integer("steps", 50, kFrom1, "", "Nodes t = k/steps; one evaluation of the network each (heun: two)"),
+      integer("steps", 50, kFrom1, "", "Nodes t = k/steps; as many evaluations of the network (heun: 2 steps - 1)"),
       integer("count", 64, kFrom1, "images", "How many samples are drawn"),
       choice("prior", {"empirical", "gaussian", "noise"}, "What x_1 is drawn from"),
       choice("basis", {"dct", "pixel", "low_rank"},
