@@ -143,7 +143,8 @@ Text with(const std::string& corruption) {
   return text;
 }
 
-const char* const corruptions[] = {"type = \"heat_blur\"\nstd_max = 1.2", "type = \"pixel_mask\"\nfraction_max = 0.8"};
+const char* const corruptions[] = {"type = \"heat_blur\"\nstd_max = 1.2", "type = \"pixel_mask\"\nfraction_max = 0.8",
+                                   "type = \"soft_mask\""};
 constexpr double times[] = {0.1, 0.4, 0.7, 1.0};
 
 }  // namespace

@@ -1,0 +1,33 @@
+// The work of `sdpipe run` in pieces: one pipeline, and the comparison of several.
+#pragma once
+
+#include "core/cli/session.hpp"
+#include "core/data/source.hpp"
+#include "core/training/run_folder.hpp"
+
+namespace sdpipe {
+
+// The images of [data], which all variants share, and their content hash.
+struct OpenedData {
+  std::shared_ptr<const Source> source;
+  std::string sha256;
+};
+OpenedData open_data(const Pipeline& pipeline);
+
+// Throws UsageError naming the keys where `folder` holds another run than `pipeline`; nothing to say where it holds
+// none.
+void require_same_run(Session& session, const std::filesystem::path& folder, const Pipeline& pipeline);
+
+// Trains, samples and reports, as far as that is not done; `single` has no variants, and its grids are left to
+// run_ablation. Throws Stopped, or Cancelled between two stages.
+void run_pipeline(Session& session, const Experiment& single, const OpenedData& data, const RunFolder& folder);
+
+// runs/NAME/variants/VARIANT; runs/NAME itself for the empty name.
+std::filesystem::path variant_folder(const std::filesystem::path& run, const std::string& variant);
+
+// Draws and scores the cells that are not done under `run`/ablation, writes table and report there, and prints the
+// table (as JSON on request). Throws CheckpointError where a variant is not trained yet, Stopped between two cells.
+void run_ablation(Session& session, const Experiment& experiment, const OpenedData& data,
+                  const std::filesystem::path& run, bool json);
+
+}  // namespace sdpipe

@@ -1,0 +1,226 @@
+#include "core/evaluation/ablation.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <optional>
+
+#include "core/base/json.hpp"
+#include "core/base/log.hpp"
+#include "core/config/resolved.hpp"
+#include "core/diffusion/assembly.hpp"
+
+namespace sdpipe {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t strip_images = 10;
+
+Settings::Entry& entry_of(Settings& settings, std::string_view key) {
+  auto& entries = settings.entries();
+  return *std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.key == key; });
+}
+
+// Adds the cells of one variant in one grid.
+class GridCells {
+ public:
+  GridCells(const std::string& variant, const Pipeline& pipeline, const AblationGrid& grid, std::vector<Cell>& cells)
+      : variant_(variant), pipeline_(pipeline), grid_(grid), cells_(cells) {}
+
+  void add() {
+    const std::vector<PluginChoice> own = {pipeline_.sampler};
+    for (const PluginChoice& sampler : grid_.samplers.empty() ? own : grid_.samplers) {
+      Cell cell{variant_, pipeline_, grid_.scores};
+      cell.pipeline.sampler = sampler;
+      if (grid_.count > 0) entry_of(cell.pipeline.sample, "count").value = grid_.count;
+      load_image_parameters(cell.pipeline);
+      add(std::move(cell), 0);
+    }
+  }
+
+ private:
+  void add(Cell cell, size_t axis) {
+    if (axis < grid_.axes.size()) {
+      for (const Setting& value : grid_.axes[axis].values) {
+        entry_of(cell.pipeline.sample, grid_.axes[axis].key).value = value;
+        add(cell, axis + 1);
+      }
+      return;
+    }
+    const auto same = [&](const Cell& other) {
+      return other.variant == cell.variant && other.scores == cell.scores &&
+             to_toml(other.pipeline) == to_toml(cell.pipeline);
+    };
+    if (std::none_of(cells_.begin(), cells_.end(), same)) cells_.push_back(std::move(cell));
+  }
+
+  const std::string& variant_;
+  const Pipeline& pipeline_;
+  const AblationGrid& grid_;
+  std::vector<Cell>& cells_;
+};
+
+// A plugin's file, hashed once in the life of the program: a plugin that is loaded does not change.
+const std::string& hash_of(const Plugin& plugin) {
+  static std::map<fs::path, std::string> known;
+  const auto found = known.find(plugin.file);
+  return found != known.end() ? found->second : known.emplace(plugin.file, sha256_of_file(plugin.file)).first->second;
+}
+
+Json facts_of(const PluginChoice& choice) {
+  Json images = Json::array();
+  for (const Settings::Entry& entry : choice.settings.entries()) {
+    const auto* image = std::get_if<ImageSetting>(&entry.value);
+    if (image) images.push_back(xxh3_128(std::as_bytes(std::span(image->pixels))));
+  }
+  return {inline_toml(choice), choice.from, choice.to, images, hash_of(*choice.plugin)};
+}
+
+// NaN and infinity have no form in JSON: they become null, and null becomes NaN.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+std::string to_line(const CellResult& result) {
+  Json scores = Json::array();
+  for (const Score& score : result.scores)
+    scores.push_back({{"name", score.name}, {"value", number(score.value)}, {"samples", score.samples}});
+  Json line = {{"id", result.id}, {"nfe", result.nfe}, {"seconds", result.seconds}, {"scores", scores}};
+  if (!result.failure.empty()) line["failure"] = result.failure;
+  return line.dump();
+}
+
+// Nothing where the line is not whole.
+std::optional<CellResult> from_line(const std::string& line) {
+  const Json j = Json::parse(line, nullptr, false);
+  if (!j.is_object()) return std::nullopt;
+  CellResult result{j.value("id", ""), j.value("nfe", int64_t{0}), j.value("seconds", 0.0), {}, j.value("failure", "")};
+  for (const Json& s : j.value("scores", Json::array())) {
+    const bool is_number = s.contains("value") && s["value"].is_number();
+    result.scores.push_back({s.value("name", ""),
+                             is_number ? s["value"].get<double>() : std::numeric_limits<double>::quiet_NaN(),
+                             s.value("samples", int64_t{0})});
+  }
+  return result;
+}
+
+struct Drawn {
+  CellResult result;
+  std::vector<ByteImage> images;
+};
+
+Drawn draw(const Cell& cell, const OpenedModel& opened, const CellHooks& hooks,
+           const std::function<void(int64_t)>& progress) {
+  Drawn drawn;
+  try {
+    const auto begin = std::chrono::steady_clock::now();
+    const SampleRequest request{cell.pipeline.sample.integer("count"), hooks.cancel, progress};
+    SampleSet set = draw_samples(cell.pipeline, opened.model, *opened.trained, cell.pipeline.sampler, request);
+    drawn.result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    drawn.result.nfe = set.nfe;
+    drawn.result.scores = hooks.score(set.images, cell.scores);
+    drawn.images = std::move(set.images);
+  } catch (const Error& e) {  // of the plugin, or settings that do not go together: the other cells need not suffer
+    drawn.result = {"", 0, 0, {}, e.what()};
+    log_warning(fmt::format("{}{}{}: {}", cell.variant, cell.variant.empty() ? "" : ", ",
+                            cell.pipeline.sampler.plugin->id(), e.what()));
+  }
+  return drawn;
+}
+
+}  // namespace
+
+std::vector<Cell> cells_of(const Experiment& experiment) {
+  std::vector<Cell> cells;
+  const auto add = [&](const std::string& variant, const Pipeline& pipeline) {
+    for (const AblationGrid& grid : experiment.grids) {
+      const auto& in = grid.variants;
+      if (variant.empty() || std::find(in.begin(), in.end(), variant) != in.end())
+        GridCells(variant, pipeline, grid, cells).add();
+    }
+  };
+  if (experiment.variants.empty()) add("", experiment.base);
+  for (const Variant& variant : experiment.variants) add(variant.name, variant.pipeline);
+  return cells;
+}
+
+std::string cell_id(const Cell& cell, const std::string& checkpoint_sha256, const std::string& scored_against) {
+  Json corruption = Json::array();
+  for (const PluginChoice& choice : cell.pipeline.corruption) corruption.push_back(facts_of(choice));
+  Json sample;
+  for (const Settings::Entry& entry : cell.pipeline.sample.entries()) {
+    if (entry.key != "batch") sample[entry.key] = toml_text(entry.value);
+  }
+  const Json facts = {{"checkpoint", checkpoint_sha256},
+                      {"precision", cell.pipeline.run.text("precision")},
+                      {"corruption", corruption},
+                      {"model", hash_of(*cell.pipeline.model.plugin)},
+                      {"sampler", facts_of(cell.pipeline.sampler)},
+                      {"sample", sample},
+                      {"scores", cell.scores},
+                      {"against", scored_against}};
+  return sha256(as_bytes(facts.dump())).substr(0, 32);
+}
+
+CellStore::CellStore(fs::path folder) : folder_(std::move(folder)) {
+  fs::create_directories(folder_ / "strips");
+  lock_ = std::make_unique<FileLock>(folder_ / ".lock");
+  if (!lock_->held()) throw RunError(fmt::format("{} is in use by another sdpipe; wait for it", folder_.string()));
+  cut_log(folder_ / "cells.jsonl", [&](const std::string& line) {
+    std::optional<CellResult> result = from_line(line);
+    if (result) results_[result->id] = *result;
+    return result.has_value();
+  });
+}
+
+const CellResult* CellStore::find(const std::string& id) const {
+  const auto found = results_.find(id);
+  return found == results_.end() ? nullptr : &found->second;
+}
+
+fs::path CellStore::strip_file(const std::string& id) const { return folder_ / "strips" / (id + ".png"); }
+
+void CellStore::add(const CellResult& result, const std::vector<ByteImage>& images) {
+  const size_t n = std::min(strip_images, images.size());
+  // Before the line, so that a line that is there has its strip.
+  if (n > 0) write_png(strip_file(result.id), make_grid(std::span(images).first(n), static_cast<int64_t>(n), 0));
+  append_line(folder_ / "cells.jsonl", to_line(result));
+  results_[result.id] = result;
+}
+
+std::vector<ByteImage> CellStore::strip(const std::string& id, const ImageShape& shape) const {
+  if (!fs::exists(strip_file(id))) return {};
+  const ByteImage whole = to_bytes(read_image(strip_file(id), shape.channels));
+  std::vector<ByteImage> images(static_cast<size_t>(whole.shape.width / shape.width));
+  for (size_t i = 0; i < images.size(); ++i) {
+    images[i].shape = shape;
+    for (int64_t row = 0; row < shape.channels * shape.height; ++row) {
+      const auto first = whole.pixels.begin() + row * whole.shape.width + static_cast<int64_t>(i) * shape.width;
+      images[i].pixels.insert(images[i].pixels.end(), first, first + shape.width);
+    }
+  }
+  return images;
+}
+
+void run_cells(const std::vector<Cell>& cells, const std::vector<std::string>& ids, CellStore& store,
+               const CellHooks& hooks) {
+  std::unique_ptr<OpenedModel> opened;
+  std::string of_variant;
+  for (size_t i = 0; i < cells.size(); ++i) {
+    if (store.find(ids[i])) continue;
+    if (!opened || of_variant != cells[i].variant) {
+      opened.reset();  // the last variant's memory, before the next one's is taken
+      opened = hooks.open(cells[i].variant);
+      of_variant = cells[i].variant;
+    }
+    Drawn drawn = draw(cells[i], *opened, hooks, [&](int64_t done) {
+      if (hooks.progress) hooks.progress(i, done);
+    });
+    drawn.result.id = ids[i];
+    store.add(drawn.result, drawn.images);
+  }
+}
+
+}  // namespace sdpipe

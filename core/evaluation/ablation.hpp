@@ -1,0 +1,90 @@
+// Samples of trained models under many settings, each drawn and scored once: a cell.
+//
+// Common random numbers: cells of the same sample.seed have the same starts x_1, the same keys of the corruption and
+// the same noise, image by image, so that what differs between them is what differs in their settings.
+//
+// runs/NAME/ablation/
+//   cells.jsonl    one line a finished cell; a run that was stopped goes on after the last whole line
+//   strips/ID.png  the first images of each
+#pragma once
+
+#include <map>
+
+#include "core/config/experiment.hpp"
+#include "core/evaluation/samples.hpp"
+#include "core/evaluation/scores.hpp"
+
+namespace sdpipe {
+
+struct Cell {
+  std::string variant;              // empty: the file's own pipeline
+  Pipeline pipeline;                // with the [sampler] and [sample] of this cell
+  std::vector<std::string> scores;  // of score_names()
+};
+
+// Every cell of the experiment's grids, each once: by variant, then as the grids stand, samplers before [sample]'s keys
+// in the order of its schema. Images of samplers are decoded. Throws DataError where one cannot be.
+std::vector<Cell> cells_of(const Experiment& experiment);
+
+// Everything that the result depends on, hashed: weights, corruption, sampler and their plugins, [sample] (without
+// batch), scores. `scored_against` names the real images and the features that the scores use.
+std::string cell_id(const Cell& cell, const std::string& checkpoint_sha256, const std::string& scored_against);
+
+struct CellResult {
+  std::string id;
+  int64_t nfe = 0;            // evaluations of the network an image
+  double seconds = 0;         // for drawing all images, without scoring them
+  std::vector<Score> scores;  // one for each of the cell's
+  std::string failure;        // why there are none; empty where there are
+};
+
+class CellStore {
+ public:
+  // Makes the folder, locks it, drops a torn last line. Throws RunError where another process has it.
+  explicit CellStore(std::filesystem::path folder);
+  // Null where it is not done yet.
+  const CellResult* find(const std::string& id) const;
+  // Keeps the result, and the first images as a strip.
+  void add(const CellResult& result, const std::vector<ByteImage>& images);
+  // The images that were kept; none for a cell that failed.
+  std::vector<ByteImage> strip(const std::string& id, const ImageShape& shape) const;
+  const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  std::filesystem::path strip_file(const std::string& id) const;
+  std::filesystem::path folder_;
+  std::unique_ptr<FileLock> lock_;
+  std::map<std::string, CellResult> results_;
+};
+
+struct OpenedModel {
+  Model model;
+  std::unique_ptr<TrainedModel> trained;
+};
+
+struct CellHooks {
+  std::function<std::unique_ptr<OpenedModel>(const std::string& variant)>
+      open;  // once for each variant in turn that has cells to do
+  std::function<std::vector<Score>(const std::vector<ByteImage>&, const std::vector<std::string>& names)> score;
+  const std::atomic<bool>* cancel = nullptr;
+  std::function<void(size_t cell, int64_t images_done)> progress;  // `cell` counts through `cells`
+};
+
+// Draws and scores what the store does not hold; ids[i] belongs to cells[i]. A cell whose sampler or score fails is
+// recorded with the reason, and the rest goes on. Throws Cancelled where `cancel` became true: what is done is kept.
+void run_cells(const std::vector<Cell>& cells, const std::vector<std::string>& ids, CellStore& store,
+               const CellHooks& hooks);
+
+// What `count` real images score that are not among those compared with.
+struct RealScores {
+  int64_t count = 0;
+  std::vector<Score> scores;
+};
+
+struct Ablation {
+  std::vector<Cell> cells;
+  std::vector<CellResult> results;  // of each cell
+  std::vector<RealScores> real;     // for each number of samples
+};
+
+}  // namespace sdpipe

@@ -1,0 +1,206 @@
+#include "core/report/ablation_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "core/report/ablation_table.hpp"
+#include "core/report/html.hpp"
+#include "core/report/numbers.hpp"
+
+namespace sdpipe {
+namespace {
+
+constexpr size_t readable_curves = 8;  // in one plot: as many colours as there are
+
+// Cells that differ in steps and seed alone: the mean over the seeds against the evaluations.
+struct Curve {
+  std::string variant, setting;
+  std::map<int64_t, std::vector<double>> values;  // NFE -> one for each seed
+};
+
+// "ddim", "ddim, prior gaussian": what varies beside variant, steps and seed.
+std::string setting_of(const Cell& cell, const std::vector<std::string>& varying) {
+  std::string text;
+  for (const std::string& column : varying) {
+    if (column == "variant" || column == "steps" || column == "seed" || column == "count") continue;
+    text += column == "sampler" ? cell_text(cell, column) : fmt::format(", {} {}", column, cell_text(cell, column));
+  }
+  return text;
+}
+
+std::vector<Curve> curves_of(const Ablation& ablation, const std::string& score) {
+  const std::vector<std::string> varying = varying_columns(ablation);
+  std::vector<Curve> curves;
+  for (size_t i = 0; i < ablation.cells.size(); ++i) {
+    const Score* value = score_of(ablation.results[i].scores, score);
+    if (!value) continue;
+    const std::string& variant = ablation.cells[i].variant;
+    const std::string setting = setting_of(ablation.cells[i], varying);
+    auto curve = std::find_if(curves.begin(), curves.end(),
+                              [&](const Curve& c) { return c.variant == variant && c.setting == setting; });
+    if (curve == curves.end()) curve = curves.insert(curves.end(), {variant, setting, {}});
+    curve->values[ablation.results[i].nfe].push_back(value->value);
+  }
+  return curves;
+}
+
+Series series_of(const Curve& curve, const std::string& name) {
+  Series series{name, {}, {}};
+  series.markers = true;
+  for (const auto& [nfe, values] : curve.values) {
+    double sum = 0;
+    for (const double value : values) sum += value;
+    series.x.push_back(static_cast<double>(nfe));
+    series.y.push_back(sum / static_cast<double>(values.size()));
+  }
+  return series;
+}
+
+// Every plot of one score: common axes, and the real images' line.
+class ScorePlots {
+ public:
+  ScorePlots(const Ablation& ablation, const std::string& score)
+      : ablation_(ablation), score_(score), curves_(curves_of(ablation, score)) {
+    for (const Curve& curve : curves_) {
+      const Series series = series_of(curve, "");
+      range_.x.insert(range_.x.end(), series.x.begin(), series.x.end());
+      range_.y.insert(range_.y.end(), series.y.begin(), series.y.end());
+      add_once(variants_, curve.variant);
+      add_once(settings_, curve.setting);
+    }
+    range_.line = false;
+  }
+
+  void add_to(Page& page) const {
+    page.subheading(score_);
+    const bool one_variant = variants_.size() == 1;
+    if (curves_.size() <= readable_curves) {
+      page.plot(plot("", curves_, [&](const Curve& c) {
+        if (one_variant) return c.setting;
+        return settings_.size() == 1 ? c.variant : fmt::format("{}, {}", c.variant, c.setting);
+      }));
+      return;
+    }
+    std::vector<Plot> plots;
+    for (const std::string& variant : variants_)
+      plots.push_back(part(variant, &Curve::variant, [](const Curve& c) { return c.setting; }));
+    if (!one_variant) {
+      for (const std::string& setting : settings_)
+        plots.push_back(part(setting, &Curve::setting, [](const Curve& c) { return c.variant; }));
+    }
+    page.plots(plots);
+  }
+
+ private:
+  static void add_once(std::vector<std::string>& names, const std::string& name) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+
+  template <class F>
+  Plot part(const std::string& name, std::string Curve::*member, F&& label) const {
+    std::vector<Curve> chosen;
+    std::copy_if(curves_.begin(), curves_.end(), std::back_inserter(chosen),
+                 [&](const Curve& c) { return c.*member == name; });
+    Plot small = plot(name, chosen, label);
+    small.width = 460;
+    small.height = 300;
+    return small;
+  }
+
+  // Logarithmic where the values span more than a decade.
+  bool is_wide() const {
+    const auto finite = [](double v) { return std::isfinite(v); };
+    double low = INFINITY, high = 0;
+    for (const double v : range_.y) {
+      if (!finite(v)) continue;
+      low = std::min(low, v);
+      high = std::max(high, v);
+    }
+    return low > 0 && high > 10 * low;
+  }
+
+  template <class F>
+  Plot plot(const std::string& title, const std::vector<Curve>& curves, F&& label) const {
+    Plot plot{title, "evaluations of the network an image (NFE)", score_, true, is_wide(), {}};
+    for (const Curve& curve : curves) plot.series.push_back(series_of(curve, label(curve)));
+    const auto [first, last] = std::minmax_element(range_.x.begin(), range_.x.end());
+    for (const RealScores& real : ablation_.real) {
+      const Score* value = score_of(real.scores, score_);
+      if (!value || range_.x.empty()) continue;
+      Series line{fmt::format("{} real images", grouped(static_cast<uint64_t>(value->samples))),
+                  {*first, *last},
+                  {value->value, value->value}};
+      line.faint = true;
+      plot.series.push_back(std::move(line));
+    }
+    plot.series.push_back(range_);  // draws nothing: plots beside each other have the same axes
+    return plot;
+  }
+
+  const Ablation& ablation_;
+  std::string score_;
+  std::vector<Curve> curves_;
+  std::vector<std::string> variants_, settings_;
+  Series range_;
+};
+
+void add_strips(Page& page, const AblationReport& r) {
+  page.heading("The same seeds under every setting");
+  page.paragraph("One column is one seed: the same start, the same key of the corruption, the same noise.");
+  const std::vector<std::string> varying = varying_columns(r.ablation);
+  Strips strips;
+  std::string variant = r.ablation.cells.at(0).variant;
+  const auto flush = [&] {
+    if (strips.rows.empty()) return;
+    if (!variant.empty()) page.subheading(variant);
+    page.strips(strips);
+    strips.rows.clear();
+  };
+  for (size_t i = 0; i < r.ablation.cells.size(); ++i) {
+    const Cell& cell = r.ablation.cells[i];
+    if (cell.variant != variant) flush();
+    variant = cell.variant;
+    if (r.strips[i].empty()) continue;
+    std::string label = fmt::format("{}, {} NFE", setting_of(cell, varying), r.ablation.results[i].nfe);
+    if (std::find(varying.begin(), varying.end(), "seed") != varying.end())
+      label += fmt::format(", seed {}", cell_text(cell, "seed"));
+    Strips::Row row{label, {}};
+    for (const ByteImage& image : r.strips[i]) row.images.push_back(encode_png(image));
+    strips.rows.push_back(std::move(row));
+  }
+  flush();
+}
+
+void add_numbers(Page& page, const AblationReport& r) {
+  page.heading("Every cell");
+  const TextTable table = text_table(r.ablation);
+  page.table(table.columns, table.rows);
+  for (const std::string& note : table_notes(r.ablation)) page.paragraph(note);
+}
+
+}  // namespace
+
+std::string render_ablation_report(const AblationReport& r) {
+  Page page(r.name, "sdpipe ablation report");
+  const auto& results = r.ablation.results;
+  const auto failed = std::count_if(results.begin(), results.end(), [](const auto& c) { return !c.failure.empty(); });
+  page.key_values({{"Data", r.data},
+                   {"Cells", failed ? fmt::format("{}, of which {} failed", results.size(), failed)
+                                    : std::to_string(results.size())}});
+  page.notice("Scores",
+              "Of frechet, sliced_wasserstein and nearest_neighbour less is better, of precision and recall more; "
+              "nearest_neighbour far below that of real images means copies. They compare with each other only where "
+              "name, features, data and number of samples are the same. None is an FID.");
+  page.heading("Quality against evaluations");
+  for (const std::string& score : score_columns(r.ablation)) ScorePlots(r.ablation, score).add_to(page);
+  add_strips(page, r);
+  add_numbers(page, r);
+  page.heading("Settings");
+  page.preformatted(r.resolved);
+  return page.render();
+}
+
+}  // namespace sdpipe
