@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/host/conformance.hpp"
 #include "tests/plugins/parity.hpp"
 
 #include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
@@ -13,8 +12,6 @@ using namespace sdpipe;
 using namespace sdpipe::testing;
 
 namespace {
-
-const std::string tiny = "nf = 8\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [4]\n";
 
 Model network(const std::string& toml, const SampleShape& sample) {
   return Model(plugin("ncsnpp"), settings(plugin("ncsnpp"), toml), sample);

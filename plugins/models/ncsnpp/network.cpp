@@ -91,7 +91,7 @@ int64_t Network::add_halving(Descent& d, int64_t width) {
   else
     d.halving = add(Resample(s, Resampling::halve, s.resamp_with_conv, width, width));
   if (s.progressive_input == InputPyramid::input_skip) {
-    d.pyramid = Resample(s, Resampling::halve, false, channels_, channels_);  // nothing to store: not in the list
+    d.pyramid = add(Resample(s, Resampling::halve, false, channels_, channels_));
     d.combine = add(Combine(s.progressive_combine, channels_, width));
     return s.progressive_combine == Combination::cat ? 2 * width : width;
   }
@@ -122,12 +122,11 @@ int64_t Network::add_ascent(size_t level, int64_t width, int64_t pixels, std::ve
 void Network::add_output_pyramid(Ascent& a, size_t level, int64_t width) {
   const Settings& s = settings_;
   const bool first = level + 1 == s.levels(), skip = s.progressive == OutputPyramid::output_skip;
+  if (!first) a.pyramid = add(Resample(s, Resampling::twice, !skip, skip ? channels_ : pyramid_channels_, width));
   if (first || skip) {
     a.norm = add(norm_of(width));
     a.conv = add(conv3x3(width, skip ? channels_ : width));
   }
-  if (!first && skip) a.pyramid = Resample(s, Resampling::twice, false, channels_, channels_);
-  if (!first && !skip) a.pyramid = add(Resample(s, Resampling::twice, true, pyramid_channels_, width));
   pyramid_channels_ = width;
 }
 
