@@ -150,3 +150,20 @@ TEST_CASE("Core uses neither torch::nn nor autograd, but for the network that th
   }
   CHECK(wrong == std::vector<std::string>{});
 }
+
+TEST_CASE("The README names every built-in plugin and every pipeline") {
+  std::string readme;
+  for (const Line& line : lines("README.md")) readme += line.text + "\n";
+  std::vector<std::string> missing;
+  static const std::regex plugin("^sdpipe_plugin\\((\\w+)");
+  for (const Line& line : lines("plugins/CMakeLists.txt")) {
+    std::smatch match;
+    if (std::regex_search(line.text, match, plugin) && readme.find("`" + match[1].str() + "`") == std::string::npos)
+      missing.push_back(match[1]);
+  }
+  for (const auto& entry : fs::directory_iterator(root / "pipelines")) {
+    const std::string name = entry.path().filename().string();
+    if (readme.find(name) == std::string::npos) missing.push_back(name);
+  }
+  CHECK(missing == std::vector<std::string>{});
+}
