@@ -70,7 +70,6 @@ loss_at = "corrupted"
 next_step = 0.25
 t_min = 0.001
 times = "uniform"
-times = "uniform"
 ema_decay = 0.9999
 on_nonfinite = "stop"
 checkpoint_every_images = 100
