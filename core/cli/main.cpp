@@ -41,6 +41,7 @@ class CommandLine {
         "auto, always or never");
     add_run();
     add_sample();
+    add_ablate();
     add_schedule();
     add_plugins();
     add_data();
@@ -85,6 +86,16 @@ class CommandLine {
     verb->add_option("-o,--output", sample_.output,
                      "Folder for the images; default: samples-NAME of the sampler, in the run's folder");
     verb->callback([this] { action_ = [this] { return sample(session_, sample_); }; });
+  }
+
+  void add_ablate() {
+    CLI::App* verb =
+        app_.add_subcommand("ablate", "Compare samplers and settings of trained models; goes on where it was");
+    verb->add_option("place", ablate_.place, "Folder of a run, or its pipeline file")->required();
+    verb->add_option("overrides", ablate_.overrides,
+                     "ablate.0.count=100, '+ablate=[{ sample.steps = [10, 50] }]', ...");
+    verb->add_flag("--json", ablate_.json, "Print JSON");
+    verb->callback([this] { action_ = [this] { return ablate(session_, ablate_); }; });
   }
 
   void add_schedule() {
@@ -160,6 +171,7 @@ class CommandLine {
   std::function<int()> action_;
   RunArguments run_;
   SampleArguments sample_;
+  AblateArguments ablate_;
   ScheduleArguments schedule_;
   bool json_ = false;
   std::string word_;

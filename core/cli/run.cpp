@@ -1,230 +1,75 @@
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "core/base/json.hpp"
 #include "core/base/log.hpp"
-#include "core/base/text.hpp"
 #include "core/cli/signals.hpp"
+#include "core/cli/stages.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/config/resolved.hpp"
-#include "core/diffusion/assembly.hpp"
-#include "core/report/run_report.hpp"
+#include "core/host/services.hpp"
+#include "core/report/experiment_report.hpp"
 
 namespace sdpipe {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t compared_images = 32;  // under every sampler, in the report
-constexpr int64_t followed_images = 6;   // along the path, in the report
-
-// The same run, or a refusal that lists what differs.
-void require_same_run(Session& session, const RunFolder& folder, const Pipeline& pipeline) {
-  if (!fs::exists(folder.resolved_file())) return;
-  const Pipeline done = load_pipeline(folder.resolved_file(), {}, session.registry());
-  const std::vector<std::string> differences = identity_differences(done, pipeline);
-  if (differences.empty()) return;
-  throw UsageError(
-      fmt::format("{} holds another run: {} differ{}; give this one another name with run.name=..., or --fresh to move "
-                  "the old one aside",
-                  folder.path().string(), join(differences), differences.size() == 1 ? "s" : ""));
+// A folder holds one pipeline's run or variants, never both.
+void require_same_kind(const fs::path& place, const Experiment& experiment) {
+  const bool has_variants = !experiment.variants.empty();
+  if (!fs::exists(place / (has_variants ? "checkpoints" : "variants"))) return;
+  throw UsageError(fmt::format(
+      "{} holds {}; give this run another name with run.name=..., or --fresh to move the old "
+      "one aside",
+      place.string(),
+      has_variants ? "a run without variants, but this pipeline has some" : "variants, but this pipeline has none"));
 }
 
-Json plugin_facts(const PluginChoice& choice) {
-  const Plugin& p = *choice.plugin;
-  return {{"id", p.id()},
-          {"kind", kind_name(p.kind())},
-          {"version", p.descriptor->version},
-          {"file", p.file.string()},
-          {"sha256", sha256_of_file(p.file)}};
+void require_same_runs(Session& session, const fs::path& place, const Experiment& experiment) {
+  require_same_kind(place, experiment);
+  if (experiment.variants.empty()) require_same_run(session, place, experiment.base);
+  // All of them before the first is trained: hours later would be late.
+  for (const Variant& variant : experiment.variants)
+    require_same_run(session, variant_folder(place, variant.name), variant.pipeline);
 }
 
-Json manifest_of(const Session& session, const Pipeline& pipeline, const Source& source) {
-  Json plugins = Json::array();
-  for (const PluginChoice& choice : pipeline.corruption) plugins.push_back(plugin_facts(choice));
-  plugins.push_back(plugin_facts(pipeline.schedule));
-  if (pipeline.noise) plugins.push_back(plugin_facts(*pipeline.noise));
-  plugins.push_back(plugin_facts(pipeline.model));
-  plugins.push_back(plugin_facts(pipeline.sampler));
-  return {{"sdpipe", SDPIPE_VERSION},
-          {"command_line", session.command_line},
-          {"seed", pipeline.run.integer("seed")},
-          {"threads", at::get_num_threads()},
-          {"device", pipeline.run.text("device")},
-          {"data", source.describe()},
-          {"data_sha256", source.content_hash()},
-          {"plugins", plugins}};
+void run_variants(Session& session, const Experiment& experiment, const OpenedData& data, const RunFolder& folder) {
+  update_file(folder.resolved_file(), to_toml(experiment));
+  for (size_t i = 0; i < experiment.variants.size(); ++i) {
+    const Variant& variant = experiment.variants[i];
+    log_info(fmt::format("variant {} ({} of {})", variant.name, i + 1, experiment.variants.size()));
+    run_pipeline(session, {variant.pipeline, {}, {}}, data, RunFolder(variant_folder(folder.path(), variant.name)));
+  }
+  update_file(folder.report_file(), render_experiment_report(experiment));
 }
-
-// As a string: whether a Json compares with one depends on the library's version.
-std::string text_of(const Json& object, const char* key) { return object.value(key, ""); }
-
-// A run that goes on must see the data it began with; another build or plugin may change bits, which is said.
-void require_same_surroundings(const RunFolder& folder, const Json& now) {
-  if (!fs::exists(folder.manifest_file()) || !fs::exists(folder.checkpoints())) return;
-  const Json before = Json::parse(read_file(folder.manifest_file()), nullptr, false);
-  if (!before.is_object()) return;
-  if (text_of(before, "data_sha256") != text_of(now, "data_sha256")) {
-    throw DataError(
-        fmt::format("the data is not what {} began with (then: {}); put it back, or move the run aside with --fresh",
-                    folder.path().string(), before.value("data", "")));
-  }
-  const Json& old_plugins = before.value("plugins", Json::array());
-  for (const Json& plugin : now["plugins"]) {
-    const auto same = [&](const Json& p) {
-      return text_of(p, "kind") == text_of(plugin, "kind") && text_of(p, "id") == text_of(plugin, "id");
-    };
-    const auto old = std::find_if(old_plugins.begin(), old_plugins.end(), same);
-    if (old == old_plugins.end() || text_of(*old, "sha256") == text_of(plugin, "sha256")) continue;
-    log_warning(
-        fmt::format("plugin \"{}\" is another build than the one that began {}: the rest of the run is valid, but may "
-                    "not be bit for bit the same",
-                    text_of(plugin, "id"), folder.path().string()));
-  }
-  if (text_of(before, "sdpipe") != text_of(now, "sdpipe"))
-    log_warning(fmt::format("{} was begun by sdpipe {}", folder.path().string(), before.value("sdpipe", "")));
-}
-
-class RunVerb {
- public:
-  RunVerb(Session& session, const Pipeline& pipeline, const RunFolder& folder)
-      : session_(session),
-        pipeline_(pipeline),
-        folder_(folder),
-        source_(open_source(data_options(pipeline))),
-        model_(make_model(pipeline, sample_shape(source_->shape()))) {}
-
-  void execute() {
-    const Json manifest = manifest_of(session_, pipeline_, *source_);
-    require_same_surroundings(folder_, manifest);
-    TrainingLoop loop(pipeline_, source_, model_, folder_);
-    if (!pictures_may_be_current()) update_file(folder_.manifest_file(), manifest.dump(1) + "\n");
-    const TrainedModel& trained = train(loop);
-    if (pictures_are_current(trained)) {
-      log_info(fmt::format("nothing to do: {} is complete", folder_.path().string()));
-      return;
-    }
-    draw_pictures(trained);
-  }
-
- private:
-  const TrainedModel& train(TrainingLoop& loop) {
-    const uint64_t total = pipeline_.train ? static_cast<uint64_t>(pipeline_.train->integer("images")) : 0;
-    std::unique_ptr<Progress> progress;
-    const auto show = [&](const TrainingProgress& p) {
-      if (!progress)
-        progress =
-            std::make_unique<Progress>("train", "images", static_cast<uint64_t>(p.images), total, session_.progress());
-      progress->update(static_cast<uint64_t>(p.images), fmt::format("loss {:.4g}", p.loss));
-      if (p.images >= p.total_images) progress->finish(fmt::format("loss {:.4g}", p.loss));
-    };
-    return loop.run(stop_requested(), show);
-  }
-
-  fs::path marker() const { return folder_.samples() / "samples.json"; }
-
-  // What the pictures depend on, beside the run itself.
-  Json picture_facts(const TrainedModel& trained) const {
-    return {{"images", trained.state.images}, {"settings_sha256", sha256(as_bytes(to_toml(pipeline_)))}};
-  }
-
-  bool pictures_may_be_current() const { return fs::exists(marker()) && fs::exists(folder_.report_file()); }
-
-  bool pictures_are_current(const TrainedModel& trained) const {
-    if (!pictures_may_be_current()) return false;
-    return Json::parse(read_file(marker()), nullptr, false) == picture_facts(trained);
-  }
-
-  SampleSet draw(const TrainedModel& trained, const PluginChoice& sampler, int64_t count) {
-    Progress progress(fmt::format("sample {}", sampler.plugin->id()), "images", 0, static_cast<uint64_t>(count),
-                      session_.progress());
-    SampleRequest request{count, &stop_requested(),
-                          [&](int64_t done) { progress.update(static_cast<uint64_t>(done)); }};
-    SampleSet set = draw_samples(pipeline_, model_, trained, sampler, request);
-    progress.finish();
-    return set;
-  }
-
-  // The pipeline's sampler with its parameters, every other with its defaults.
-  std::vector<PluginChoice> samplers() const {
-    std::vector<PluginChoice> choices = {pipeline_.sampler};
-    for (const Plugin& plugin : session_.registry().plugins()) {
-      if (plugin.kind() != SDP_KIND_SAMPLER || plugin.id() == pipeline_.sampler.plugin->id()) continue;
-      const bool required =
-          std::any_of(plugin.schema.begin(), plugin.schema.end(), [](const Param& p) { return !p.def; });
-      if (!required) choices.push_back({&plugin, default_settings(plugin.schema), {}});
-    }
-    return choices;
-  }
-
-  void draw_pictures(const TrainedModel& trained) {
-    fs::create_directories(folder_.samples());
-    fs::remove(marker());
-    const SamplerGrid chosen{pipeline_.sampler.plugin->id(),
-                             draw(trained, pipeline_.sampler, pipeline_.sample.integer("count"))};
-    write_sample_files(folder_.samples(), chosen.samples.images);
-    std::vector<SamplerGrid> grids;
-    for (const PluginChoice& choice : samplers()) {
-      try {
-        grids.push_back({choice.plugin->id(), draw(trained, choice, compared_images)});
-      } catch (const PluginFailure& e) {  // one that the pipeline did not ask for must not cost the run its report
-        log_warning(fmt::format("left out of the comparison in the report: {}", e.what()));
-      }
-    }
-    const std::vector<int64_t> followed = choose_images(source_->size(), followed_images, seed() + 1);
-    const std::vector<double> times = {0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0};
-    const at::Tensor x_0 = read_batch(*source_, followed).to(tensor_options(pipeline_));
-    const RunReport report{pipeline_,
-                           trained,
-                           chosen,
-                           grids,
-                           along_path(model_, trained, x_0, times, seed()),
-                           describe_prior(pipeline_, trained),
-                           describe_data(),
-                           folder_.metrics_file(),
-                           folder_.timing_file(),
-                           to_toml(pipeline_)};
-    write_file(folder_.report_file(), render_report(report));
-    write_file(marker(), picture_facts(trained).dump() + "\n");
-  }
-
-  std::string describe_data() const {
-    const size_t skipped = source_->skipped().size();
-    return skipped == 0 ? source_->describe()
-                        : fmt::format("{}; {} of them cannot be read and were skipped", source_->describe(), skipped);
-  }
-
-  uint64_t seed() const { return static_cast<uint64_t>(pipeline_.run.integer("seed")); }
-
-  Session& session_;
-  const Pipeline& pipeline_;
-  const RunFolder& folder_;
-  std::shared_ptr<const Source> source_;
-  Model model_;
-};
 
 }  // namespace
 
+fs::path variant_folder(const fs::path& run, const std::string& variant) {
+  return variant.empty() ? run : run / "variants" / variant;
+}
+
 int run(Session& session, const RunArguments& arguments) {
   install_stop_handlers();
-  const Pipeline pipeline = session.load(arguments.file, arguments.overrides);
-  const fs::path place = session.runs / pipeline.run.text("name");
+  const Experiment experiment = session.load_experiment(arguments.file, arguments.overrides);
+  const fs::path place = session.runs / experiment.base.run.text("name");
   if (arguments.fresh) {
     if (const fs::path aside = move_run_aside(place); !aside.empty())
       log_info(fmt::format("the old run is now {}", aside.string()));
   }
   const RunFolder folder(place);
-  require_same_run(session, folder, pipeline);
-  RunVerb verb(session, pipeline, folder);
-  update_file(folder.resolved_file(), to_toml(pipeline));
+  require_same_runs(session, place, experiment);
+  const OpenedData data = open_data(experiment.base);
   try {
-    verb.execute();
+    if (experiment.variants.empty())
+      run_pipeline(session, experiment, data, folder);
+    else
+      run_variants(session, experiment, data, folder);
+    if (!experiment.grids.empty()) run_ablation(session, experiment, data, place, false);
   } catch (const Cancelled&) {
     throw Stopped("stopped between two stages; run the same command again to go on");
   }
-  fmt::print("{}\n{}\n", (folder.samples() / "grid.png").string(), folder.report_file().string());
+  if (experiment.variants.empty()) fmt::print("{}\n", (folder.samples() / "grid.png").string());
+  fmt::print("{}\n", folder.report_file().string());
   return 0;
 }
 

@@ -23,15 +23,35 @@ const Registry& Session::registry() {
   return *registry_;
 }
 
-Pipeline Session::load(const fs::path& file, const std::vector<std::string>& overrides) {
-  Pipeline pipeline = load_pipeline(file, overrides, registry());
-  load_image_parameters(pipeline);
-  const int64_t threads = pipeline.run.integer("threads");
-  at::set_num_threads(static_cast<int>(threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency())));
-  if (pipeline.run.text("device") == "cuda") {
+Experiment Session::load_experiment(const fs::path& file, const std::vector<std::string>& overrides) {
+  Experiment experiment = sdpipe::load_experiment(file, overrides, registry());
+  load_image_parameters(experiment.base);
+  for (Variant& variant : experiment.variants) load_image_parameters(variant.pipeline);
+  use(experiment.base);
+  if (experiment.base.run.text("device") == "cuda") {
     throw UsageError("run.device = \"cuda\": this version trains and samples on the CPU alone; leave run.device out");
   }
-  return pipeline;
+  return experiment;
+}
+
+Pipeline Session::load(const fs::path& file, const std::vector<std::string>& overrides) {
+  return load_experiment(file, overrides).base;
+}
+
+void Session::use(const Pipeline& pipeline) const {
+  const int64_t threads = pipeline.run.integer("threads");
+  at::set_num_threads(static_cast<int>(threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency())));
+}
+
+// A run with variants is trained in their folders.
+void refuse_variants(const fs::path& folder) {
+  if (!fs::exists(folder / "variants") || fs::exists(folder / "checkpoints")) return;
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder / "variants"))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  throw CheckpointError(fmt::format("{} holds variants: name the folder of one of them, {}/variants/...; there are {}",
+                                    folder.string(), folder.string(), join(names)));
 }
 
 FoundRun find_run(Session& session, const fs::path& path, const std::vector<std::string>& overrides) {
@@ -42,6 +62,7 @@ FoundRun find_run(Session& session, const fs::path& path, const std::vector<std:
     throw CheckpointError(
         fmt::format("{} is neither a run's folder (with resolved.toml in it) nor a checkpoint of one", path.string()));
   }
+  refuse_variants(folder);
   const Pipeline as_trained = load_pipeline(folder / "resolved.toml", {}, session.registry());
   FoundRun run{folder, std::nullopt, session.load(folder / "resolved.toml", overrides)};
   if (const auto changed = identity_differences(as_trained, run.pipeline); !changed.empty()) {

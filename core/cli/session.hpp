@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/config/pipeline.hpp"
+#include "core/config/experiment.hpp"
 #include "core/report/progress.hpp"
 
 namespace sdpipe {
@@ -21,8 +21,12 @@ struct Session {
 
   // The plugins of the search order; loaded once, warnings logged.
   const Registry& registry();
-  // Loads and checks a pipeline file, decodes its images, sets threads. Throws UsageError.
+  // Loads and checks a pipeline file, decodes its images, sets threads. Throws UsageError. Of a file with variants,
+  // `load` returns what they vary.
+  Experiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides);
   Pipeline load(const std::filesystem::path& file, const std::vector<std::string>& overrides);
+  // Sets the threads that this pipeline asks for.
+  void use(const Pipeline& pipeline) const;
   ProgressOptions progress() const { return progress_on_stderr(color, quiet); }
 
  private:

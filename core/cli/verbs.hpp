@@ -21,6 +21,13 @@ struct SampleArguments {
 };
 int sample(Session& session, const SampleArguments& arguments);
 
+struct AblateArguments {
+  std::filesystem::path place;  // a run's folder, or the pipeline file of one
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+int ablate(Session& session, const AblateArguments& arguments);
+
 struct ScheduleArguments {
   std::filesystem::path file, svg;
   std::vector<std::string> overrides;

@@ -75,6 +75,17 @@ std::string described(const Strips& strips, const Strips::Row& row, size_t colum
   return fmt::format("{}, {}", row.label, column + 1);
 }
 
+// RFC 3986, 2.1 and 3.3: what is not a letter, a digit or one of -._~/ in percent-encoding, so that a path stays one.
+std::string url_path(const std::string& path) {
+  std::string out;
+  for (const char c : path) {
+    const bool plain =
+        std::isalnum(static_cast<unsigned char>(c)) || std::string_view("-._~/").find(c) != std::string_view::npos;
+    out += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::pair<int, int> png_size(const std::string& png) {
@@ -176,6 +187,19 @@ void Page::plot(const Plot& plot, const std::string& caption) {
   append(body_, "<figure>\n{}", sdpipe::render(plot));
   if (!caption.empty()) append(body_, "<figcaption>{}</figcaption>\n", escape_markup(caption));
   body_ += "</figure>\n";
+}
+
+void Page::plots(const std::vector<Plot>& plots) {
+  body_ += "<div class=\"grid\">\n";
+  for (const Plot& plot : plots) append(body_, "<figure>\n{}</figure>\n", sdpipe::render(plot));
+  body_ += "</div>\n";
+}
+
+void Page::links(const std::vector<std::pair<std::string, std::string>>& links) {
+  body_ += "<ul>\n";
+  for (const auto& [text, path] : links)
+    append(body_, "<li><a href=\"{}\">{}</a></li>\n", escape_markup(url_path(path)), escape_markup(text));
+  body_ += "</ul>\n";
 }
 
 // HTML drops a line end that follows <pre>, so one is given to drop.

@@ -47,6 +47,10 @@ class Page {
   void image_grid(const std::vector<Image>& images, int zoom = 0);
   void strips(const Strips& strips, int zoom = 0);
   void plot(const Plot& plot, const std::string& caption = "");
+  // Beside each other, as many in a row as have room: 460 px are half the page.
+  void plots(const std::vector<Plot>& plots);
+  // Other files, by their path from this one: (text, path).
+  void links(const std::vector<std::pair<std::string, std::string>>& links);
   // Line ends and spaces as they are: settings as TOML.
   void preformatted(const std::string& text);
 

@@ -73,6 +73,29 @@ void add_summary(Page& page, const RunReport& r) {
   page.notice("Prior", r.prior + ".");
 }
 
+// Pairs in rows: a sample, and below it the training image nearest to it.
+void add_nearest(Page& page, const NearestTraining& nearest) {
+  constexpr size_t columns = 8, shown = 16;
+  page.heading("Nearest training images");
+  page.paragraph(
+      "Below each sample is the training image nearest to it, by the root mean square difference of pixel values in "
+      "[0, 1], which is given above it. A model that copies has distances near 0.");
+  if (nearest.copies)
+    page.paragraph(
+        fmt::format("For {} of {} samples it is the very image whose corrupted form the trajectory started from.",
+                    *nearest.copies, nearest.samples.size()));
+  const size_t count = std::min(shown, nearest.samples.size());
+  for (size_t first = 0; first < count; first += columns) {
+    Strips strips{{}, {{"sample", {}}, {"nearest", {}}}};
+    for (size_t i = first; i < std::min(first + columns, count); ++i) {
+      strips.columns.push_back(fmt::format("{:.3f}", nearest.found[i].distance));
+      strips.rows[0].images.push_back(encode_png(nearest.samples[i]));
+      strips.rows[1].images.push_back(encode_png(nearest.training[i]));
+    }
+    page.strips(strips);
+  }
+}
+
 void add_samplers(Page& page, const RunReport& r) {
   page.heading("Every sampler on the same seeds");
   page.paragraph("One column is one seed: the same start, the same key of the corruption, the same noise.");
@@ -144,8 +167,10 @@ void add_loss(Page& page, const RunReport& r) {
 std::string render_report(const RunReport& r) {
   Page page(r.pipeline.run.text("name"), "sdpipe run report");
   add_summary(page, r);
+  if (r.is_compared) page.links({{"Comparison: quality against evaluations", "ablation/report.html"}});
   page.heading("Samples");
   page.strips(rows_of(r.chosen.samples.images, 8));
+  if (r.nearest) add_nearest(page, *r.nearest);
   add_samplers(page, r);
   page.heading("The path of an image");
   page.paragraph("x_t = C_t x_0 + sigma_t eps: what the network is given, from nearly clean to fully corrupted.");

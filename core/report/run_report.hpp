@@ -2,6 +2,7 @@
 // the way, the schedule, the loss, the settings.
 #pragma once
 
+#include "core/evaluation/neighbours.hpp"
 #include "core/evaluation/samples.hpp"
 
 namespace sdpipe {
@@ -20,7 +21,9 @@ struct RunReport {
   std::string prior;  // describe_prior()
   std::string data;   // Source::describe()
   std::filesystem::path metrics_file, timing_file;
-  std::string resolved;  // the settings as TOML
+  std::string resolved;                                   // the settings as TOML
+  bool is_compared = false;                               // ablation/report.html is or will be there
+  std::optional<NearestTraining> nearest = std::nullopt;  // of the chosen samples
 };
 
 std::string render_report(const RunReport& report);
