@@ -35,14 +35,16 @@ namespace {
 
 }  // namespace
 
-nn::GroupNorm norm_of(int64_t width) {
+torch::nn::GroupNorm norm_of(int64_t width) {
   const int64_t groups = std::min<int64_t>(width / 4, 32);
   if (groups == 0 || width % groups != 0) refuse_width(width);
-  return nn::GroupNorm(nn::GroupNormOptions(groups, width).eps(1e-6));
+  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, width).eps(1e-6));
 }
 
-nn::Conv2d conv3x3(int64_t in, int64_t out) { return nn::Conv2d(nn::Conv2dOptions(in, out, 3).padding(1)); }
-nn::Conv2d conv1x1(int64_t in, int64_t out) { return nn::Conv2d(nn::Conv2dOptions(in, out, 1)); }
+torch::nn::Conv2d conv3x3(int64_t in, int64_t out) {
+  return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).padding(1));
+}
+torch::nn::Conv2d conv1x1(int64_t in, int64_t out) { return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 1)); }
 
 at::Tensor activate(Activation activation, const at::Tensor& x) {
   switch (activation) {
@@ -102,7 +104,7 @@ BlockImpl::BlockImpl(const Settings& s, int64_t in, int64_t out, Resampling resa
       draw(number),
       norm_0(register_module("GroupNorm_0", norm_of(in))),
       conv_0(register_module("Conv_0", conv3x3(in, out))),
-      dense_0(register_module("Dense_0", nn::Linear(4 * s.nf, out))),
+      dense_0(register_module("Dense_0", torch::nn::Linear(4 * s.nf, out))),
       norm_1(register_module("GroupNorm_1", norm_of(out))),
       conv_1(register_module("Conv_1", conv3x3(out, out))) {
   if (in == out && resampling == Resampling::none) return;
@@ -137,7 +139,8 @@ ResampleImpl::ResampleImpl(const Settings& s, Resampling direction_in, bool with
     : settings(s), direction(direction_in) {
   if (!with_conv) return;
   const bool strided = direction == Resampling::halve && !s.fir;  // padded by hand, at two of the four sides
-  nn::Conv2d layer = strided ? nn::Conv2d(nn::Conv2dOptions(in, out, 3).stride(2)) : conv3x3(in, out);
+  torch::nn::Conv2d layer =
+      strided ? torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 3).stride(2)) : conv3x3(in, out);
   conv = register_module(s.fir ? "Conv2d_0" : "Conv_0", std::move(layer));
 }
 

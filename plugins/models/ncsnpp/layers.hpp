@@ -12,16 +12,14 @@
 
 namespace sdpipe::ncsnpp {
 
-namespace nn = torch::nn;
-
 // Refuses widths that do not divide into the groups.
-nn::GroupNorm norm_of(int64_t width);
-nn::Conv2d conv3x3(int64_t in, int64_t out);
-nn::Conv2d conv1x1(int64_t in, int64_t out);
+torch::nn::GroupNorm norm_of(int64_t width);
+torch::nn::Conv2d conv3x3(int64_t in, int64_t out);
+torch::nn::Conv2d conv1x1(int64_t in, int64_t out);
 at::Tensor activate(Activation activation, const at::Tensor& x);
 
 // sin and cos of 2 pi W log(sigma), W frozen and normally distributed with standard deviation `scale`.
-struct FourierImpl : nn::Module {
+struct FourierImpl : torch::nn::Module {
   FourierImpl(int64_t width, double scale);
   at::Tensor forward(const at::Tensor& log_sigma);
   at::Tensor W;
@@ -29,7 +27,7 @@ struct FourierImpl : nn::Module {
 TORCH_MODULE(Fourier);
 
 // A 1x1 convolution whose matrix is stored as (in, out).
-struct NinImpl : nn::Module {
+struct NinImpl : torch::nn::Module {
   NinImpl(int64_t in, int64_t out);
   at::Tensor forward(const at::Tensor& x);
   at::Tensor W, b;
@@ -37,11 +35,11 @@ struct NinImpl : nn::Module {
 TORCH_MODULE(Nin);
 
 // x + NIN_3(attention over all pixels of norm(x)), in one head.
-struct AttentionImpl : nn::Module {
+struct AttentionImpl : torch::nn::Module {
   AttentionImpl(const Settings& s, int64_t width);
   at::Tensor forward(const at::Tensor& x);
   bool rescale;
-  nn::GroupNorm norm;
+  torch::nn::GroupNorm norm;
   Nin q, k, v, project;
 };
 TORCH_MODULE(Attention);
@@ -50,7 +48,7 @@ enum class Resampling { none, halve, twice };
 
 // The residual block of either type. With `resampling` (BigGAN) both branches change the resolution in front of their
 // convolutions.
-struct BlockImpl : nn::Module {
+struct BlockImpl : torch::nn::Module {
   BlockImpl(const Settings& s, int64_t in, int64_t out, Resampling resampling, uint32_t number);
   at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding);
   at::Tensor resampled(const at::Tensor& x) const;
@@ -59,33 +57,33 @@ struct BlockImpl : nn::Module {
   Settings settings;
   Resampling resampling;
   uint32_t draw;
-  nn::GroupNorm norm_0;
-  nn::Conv2d conv_0;
-  nn::Linear dense_0;
-  nn::GroupNorm norm_1;
-  nn::Conv2d conv_1;
-  nn::Conv2d conv_2{nullptr};
+  torch::nn::GroupNorm norm_0;
+  torch::nn::Conv2d conv_0;
+  torch::nn::Linear dense_0;
+  torch::nn::GroupNorm norm_1;
+  torch::nn::Conv2d conv_1;
+  torch::nn::Conv2d conv_2{nullptr};
   Nin nin_0{nullptr};
 };
 TORCH_MODULE(Block);
 
 // Half or twice the resolution, with a 3x3 convolution from `in` to `out` channels if `with_conv`.
-struct ResampleImpl : nn::Module {
+struct ResampleImpl : torch::nn::Module {
   ResampleImpl(const Settings& s, Resampling direction, bool with_conv, int64_t in, int64_t out);
   at::Tensor forward(const at::Tensor& x);
 
   Settings settings;
   Resampling direction;
-  nn::Conv2d conv{nullptr};
+  torch::nn::Conv2d conv{nullptr};
 };
 TORCH_MODULE(Resample);
 
 // Takes a level of the input pyramid into h, through a 1x1 convolution: added, or set in front of h's channels.
-struct CombineImpl : nn::Module {
+struct CombineImpl : torch::nn::Module {
   CombineImpl(Combination how, int64_t in, int64_t out);
   at::Tensor forward(const at::Tensor& pyramid, const at::Tensor& h);
   Combination how;
-  nn::Conv2d conv;
+  torch::nn::Conv2d conv;
 };
 TORCH_MODULE(Combine);
 

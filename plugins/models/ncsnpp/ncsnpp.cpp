@@ -2,7 +2,7 @@
 // (arXiv 2011.13456, Appendix H): a U-Net of BigGAN or DDPM blocks with FIR resampling, pyramids at input and output
 // and rescaled skip connections. Parameters carry score_sde's names, so that its weights load as they are.
 //
-//   x0_hat = x + y, or what `output` makes of the network's y (meaning.hpp)
+//   x0_hat = x + y, or what `output` makes of the network's y (nn/meaning.hpp)
 //
 //   [model]
 //   type = "ncsnpp"              # trained from the start: told of t, images in [-1, 1]
@@ -34,12 +34,6 @@ void check_network(const sdp::Call& call, const Settings& s) {
   if (s.sigma_min >= s.sigma_max) call.fail("must be below sigma_max", "sigma_min");
 }
 
-void check_meaning(const sdp::Call& call, const Settings& s) {
-  const bool scaled = s.process == Process::vp && (s.output == Output::score || s.output == Output::epsilon);
-  if (scaled && s.range == Range::unit)
-    call.fail("is for process \"ve\": with \"vp\" images shrink towards 0, which lies at the range's edge", "range");
-}
-
 void check_size(const sdp::Call& call, const Settings& s, const sdp::Shape& sample) {
   const int64_t factor = int64_t{1} << (s.levels() - 1);
   if (sample[1] % factor != 0 || sample[2] % factor != 0)
@@ -63,7 +57,7 @@ bool is_head(const Settings& s, const std::string& name, const at::Tensor& p) {
 void Settings::prepare(sdp::Call& call, const sdp::Shape& sample) {
   if (sample.size() != 3) call.fail("ncsnpp works on images, samples of 3 axes (channel, height, width)");
   check_network(call, *this);
-  check_meaning(call, *this);
+  check_meaning(call);
   check_size(call, *this, sample);
   image_channels = sample[0];
 }
@@ -87,53 +81,44 @@ void Settings::init(const sdp::Draw& draw, const std::string& name, at::Tensor& 
 
 namespace net = sdpipe::ncsnpp;
 
-SDP_PLUGIN("Apache-2.0",
-           sdp::torch_model<net::Settings>("ncsnpp", "1.0.0", "NCSN++ and DDPM++ with score_sde's parameters")
-               .integer("nf", &net::Settings::nf, sdp::between(4, 4096), "", "width of the first level")
-               .integers("ch_mult", &net::Settings::ch_mult, sdp::between(1, 64), "",
-                         "width of each level in units of nf; each level after the first halves the image")
-               .integer("num_res_blocks", &net::Settings::num_res_blocks, sdp::between(1, 64), "",
-                        "residual blocks of a level on the way down; one more on the way up")
-               .integers("attn_resolutions", &net::Settings::attn_resolutions, sdp::at_least(1), "px",
-                         "self-attention at levels of these widths, and always at the middle")
-               .choice("resblock_type", &net::Settings::resblock_type, {"biggan", "ddpm"},
-                       "biggan: blocks change the resolution themselves; ddpm: layers between them do")
-               .flag("fir", &net::Settings::fir, "resample with a filter instead of means and nearest neighbours")
-               .reals("fir_kernel", &net::Settings::fir_kernel, sdp::any(), "", "taps of that filter, of any sum")
-               .flag("resamp_with_conv", &net::Settings::resamp_with_conv,
-                     "with ddpm blocks: a convolution in each layer that changes the resolution")
-               .choice("progressive_input", &net::Settings::progressive_input, {"none", "input_skip", "residual"},
-                       "how the halved image joins every level on the way down")
-               .choice("progressive_combine", &net::Settings::progressive_combine, {"sum", "cat"},
-                       "with input_skip: add the image's channels or set them beside")
-               .choice("progressive", &net::Settings::progressive, {"none", "output_skip", "residual"},
-                       "how the levels on the way up contribute to the output")
-               .flag("skip_rescale", &net::Settings::skip_rescale, "divide sums of two branches by sqrt(2)")
-               .choice("nonlinearity", &net::Settings::nonlinearity, {"swish", "elu", "relu", "lrelu"},
-                       "activation function")
-               .real("dropout", &net::Settings::dropout, sdp::below_from(0, 1), "", "probability, in every block")
-               .real("init_scale", &net::Settings::init_scale, sdp::at_least(0), "",
-                     "variance, against that of other layers, at which each branch's last layer starts")
-               .flag("conditional", &net::Settings::conditional, "tell the blocks of the path")
-               .choice("embedding_type", &net::Settings::embedding_type, {"positional", "fourier"},
-                       "sinusoids of the condition, or of its logarithm at random frequencies")
-               .real("fourier_scale", &net::Settings::fourier_scale, sdp::above(0), "",
-                     "standard deviation of those frequencies")
-               .choice("condition", &net::Settings::condition, {"t", "sigma", "level"},
-                       "what the network is told of the path; a positional embedding is told sigma by its index")
-               .real("condition_scale", &net::Settings::condition_scale, sdp::above(0), "",
-                     "factor on the condition: 999 for t in DDPM++, 1 for sigma")
-               .real("sigma_min", &net::Settings::sigma_min, sdp::above(0), "", "last of the network's own sigmas")
-               .real("sigma_max", &net::Settings::sigma_max, sdp::above(0), "", "first of the network's own sigmas")
-               .integer("num_scales", &net::Settings::num_scales, sdp::between(2, 1e6), "",
-                        "number of the network's own sigmas, in geometric steps")
-               .flag("scale_by_sigma", &net::Settings::scale_by_sigma,
-                     "divide the output by the sigma that the condition stands for")
-               .flag("centered", &net::Settings::centered, "false: the network maps x to 2 x - 1 first")
-               .choice("range", &net::Settings::range, {"signed", "unit"},
-                       "of the network's images: [-1, 1], or [0, 1] (x, sigma and the estimate are converted)")
-               .choice("output", &net::Settings::output, {"residual", "score", "epsilon", "clean"},
-                       "what the network's output is: x0_hat - x, the score, the noise, or x0_hat")
-               .choice("process", &net::Settings::process, {"ve", "vp"},
-                       "with score and epsilon: is x = x0 + sigma eps, or sqrt(1 - sigma^2) x0 + sigma eps?")
-               .example("nf = 8\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [4]"))
+SDP_PLUGIN(
+    "Apache-2.0",
+    sdpipe::nn::described(sdp::torch_model<net::Settings>("ncsnpp", "1.0.0",
+                                                          "NCSN++ and DDPM++ with score_sde's parameters"))
+        .integer("nf", &net::Settings::nf, sdp::between(4, 4096), "", "width of the first level")
+        .integers("ch_mult", &net::Settings::ch_mult, sdp::between(1, 64), "",
+                  "width of each level in units of nf; each level after the first halves the image")
+        .integer("num_res_blocks", &net::Settings::num_res_blocks, sdp::between(1, 64), "",
+                 "residual blocks of a level on the way down; one more on the way up")
+        .integers("attn_resolutions", &net::Settings::attn_resolutions, sdp::at_least(1), "px",
+                  "self-attention at levels of these widths, and always at the middle")
+        .choice("resblock_type", &net::Settings::resblock_type, {"biggan", "ddpm"},
+                "biggan: blocks change the resolution themselves; ddpm: layers between them do")
+        .flag("fir", &net::Settings::fir, "resample with a filter instead of means and nearest neighbours")
+        .reals("fir_kernel", &net::Settings::fir_kernel, sdp::any(), "", "taps of that filter, of any sum")
+        .flag("resamp_with_conv", &net::Settings::resamp_with_conv,
+              "with ddpm blocks: a convolution in each layer that changes the resolution")
+        .choice("progressive_input", &net::Settings::progressive_input, {"none", "input_skip", "residual"},
+                "how the halved image joins every level on the way down")
+        .choice("progressive_combine", &net::Settings::progressive_combine, {"sum", "cat"},
+                "with input_skip: add the image's channels or set them beside")
+        .choice("progressive", &net::Settings::progressive, {"none", "output_skip", "residual"},
+                "how the levels on the way up contribute to the output")
+        .flag("skip_rescale", &net::Settings::skip_rescale, "divide sums of two branches by sqrt(2)")
+        .choice("nonlinearity", &net::Settings::nonlinearity, {"swish", "elu", "relu", "lrelu"}, "activation function")
+        .real("dropout", &net::Settings::dropout, sdp::below_from(0, 1), "", "probability, in every block")
+        .real("init_scale", &net::Settings::init_scale, sdp::at_least(0), "",
+              "variance, against that of other layers, at which each branch's last layer starts")
+        .flag("conditional", &net::Settings::conditional, "tell the blocks of the path")
+        .choice("embedding_type", &net::Settings::embedding_type, {"positional", "fourier"},
+                "sinusoids of the condition (sigma is told by its index), or of its logarithm at random frequencies")
+        .real("fourier_scale", &net::Settings::fourier_scale, sdp::above(0), "",
+              "standard deviation of those frequencies")
+        .real("sigma_min", &net::Settings::sigma_min, sdp::above(0), "", "last of the network's own sigmas")
+        .real("sigma_max", &net::Settings::sigma_max, sdp::above(0), "", "first of the network's own sigmas")
+        .integer("num_scales", &net::Settings::num_scales, sdp::between(2, 1e6), "",
+                 "number of the network's own sigmas, in geometric steps")
+        .flag("scale_by_sigma", &net::Settings::scale_by_sigma,
+              "divide the output by the sigma that the condition stands for")
+        .flag("centered", &net::Settings::centered, "false: the network maps x to 2 x - 1 first")
+        .example("nf = 8\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [4]"))

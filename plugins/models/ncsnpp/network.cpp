@@ -1,25 +1,15 @@
 #include "plugins/models/ncsnpp/network.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 
-#include <cmath>
 #include <utility>
 
-#include "plugins/models/ncsnpp/meaning.hpp"
+#include "plugins/models/ncsnpp/noise_levels.hpp"
 
 namespace sdpipe::ncsnpp {
 
 namespace {
-
-// sin and cos of the condition times frequencies that fall geometrically from 1 to 1e-4, in width / 2 steps.
-at::Tensor sinusoids(const at::Tensor& condition, int64_t width) {
-  const int64_t half = width / 2;
-  const at::Tensor order = at::arange(half, condition.options());
-  const at::Tensor phase = condition.unsqueeze(1) * (order * (-std::log(1e4) / static_cast<double>(half - 1))).exp();
-  return at::cat({phase.sin(), phase.cos()}, 1);
-}
 
 at::Tensor popped(std::vector<at::Tensor>& skips) {
   at::Tensor last = std::move(skips.back());
@@ -39,7 +29,7 @@ Network::Network(const Settings& settings, int64_t channels, int64_t pixels)
     : settings_(settings),
       channels_(channels),
       pyramid_channels_(channels),
-      all_modules_(register_module("all_modules", nn::ModuleList())) {
+      all_modules_(register_module("all_modules", torch::nn::ModuleList())) {
   const Settings& s = settings_;
   add_embedding();
   stem_ = add(conv3x3(channels, s.nf));
@@ -66,8 +56,8 @@ void Network::add_embedding() {
   const bool fourier = s.embedding_type == Embedding::fourier;
   if (fourier) fourier_ = add(Fourier(s.nf, s.fourier_scale));
   if (!s.conditional) return;
-  embed_0_ = add(nn::Linear(fourier ? 2 * s.nf : s.nf, 4 * s.nf));
-  embed_1_ = add(nn::Linear(4 * s.nf, 4 * s.nf));
+  embed_0_ = add(torch::nn::Linear(fourier ? 2 * s.nf : s.nf, 4 * s.nf));
+  embed_1_ = add(torch::nn::Linear(4 * s.nf, 4 * s.nf));
 }
 
 int64_t Network::add_descent(size_t level, int64_t width, int64_t pixels, std::vector<int64_t>& skips) {
@@ -131,9 +121,9 @@ void Network::add_output_pyramid(Ascent& a, size_t level, int64_t width) {
 }
 
 at::Tensor Network::forward(const sdp::Pass& pass, const at::Tensor& x) {
-  const Seen seen = seen_by_network(settings_, pass, x);
-  const at::Tensor y = evaluate(pass, seen.x, condition_of(settings_, pass, seen.sigma));
-  return residual_of(settings_, pass, seen, y);
+  const nn::Seen seen = nn::seen_by_network(settings_, pass, x);
+  const at::Tensor y = evaluate(pass, seen.x, embedded_condition(settings_, pass, seen.sigma));
+  return nn::residual_of(settings_, pass, seen, y);
 }
 
 at::Tensor Network::evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition) {
@@ -152,7 +142,7 @@ at::Tensor Network::evaluate(const sdp::Pass& pass, const at::Tensor& x, const a
 
 at::Tensor Network::embed(const at::Tensor& condition, at::ScalarType dtype) {
   if (!settings_.conditional) return {};
-  const at::Tensor angles = fourier_.is_empty() ? sinusoids(condition, settings_.nf) : fourier_(condition.log());
+  const at::Tensor angles = fourier_.is_empty() ? nn::sinusoids(condition, settings_.nf) : fourier_(condition.log());
   return embed_1_(activate(settings_.nonlinearity, embed_0_(angles.to(dtype))));
 }
 
@@ -200,7 +190,7 @@ void Network::extend_output_pyramid(Ascent& a, at::Tensor& h, at::Tensor& pyrami
     h = pyramid = joined(pyramid, h, settings_.skip_rescale);
 }
 
-at::Tensor Network::normalised(nn::GroupNorm& norm, nn::Conv2d& conv, const at::Tensor& h) {
+at::Tensor Network::normalised(torch::nn::GroupNorm& norm, torch::nn::Conv2d& conv, const at::Tensor& h) {
   return conv(activate(settings_.nonlinearity, norm(h)));
 }
 

@@ -9,7 +9,7 @@
 
 namespace sdpipe::ncsnpp {
 
-class Network : public nn::Module {
+class Network : public torch::nn::Module {
  public:
   // Images have `channels` channels and are `pixels` wide.
   Network(const Settings& settings, int64_t channels, int64_t pixels);
@@ -31,8 +31,8 @@ class Network : public nn::Module {
     std::vector<Block> blocks;
     Attention attention{nullptr};
     Resample pyramid{nullptr}, doubling{nullptr};
-    nn::GroupNorm norm{nullptr};
-    nn::Conv2d conv{nullptr};
+    torch::nn::GroupNorm norm{nullptr};
+    torch::nn::Conv2d conv{nullptr};
     Block doubling_block{nullptr};
   };
 
@@ -59,21 +59,21 @@ class Network : public nn::Module {
   at::Tensor ascend(Ascent& a, const sdp::Pass& pass, at::Tensor h, const at::Tensor& embedding,
                     std::vector<at::Tensor>& skips, at::Tensor& pyramid);
   void extend_output_pyramid(Ascent& a, at::Tensor& h, at::Tensor& pyramid);
-  at::Tensor normalised(nn::GroupNorm& norm, nn::Conv2d& conv, const at::Tensor& h);
+  at::Tensor normalised(torch::nn::GroupNorm& norm, torch::nn::Conv2d& conv, const at::Tensor& h);
 
   Settings settings_;
   int64_t channels_, pyramid_channels_;
   uint32_t blocks_ = 0;  // numbers the draws of dropout
-  nn::ModuleList all_modules_;
+  torch::nn::ModuleList all_modules_;
   Fourier fourier_{nullptr};
-  nn::Linear embed_0_{nullptr}, embed_1_{nullptr};
-  nn::Conv2d stem_{nullptr};
+  torch::nn::Linear embed_0_{nullptr}, embed_1_{nullptr};
+  torch::nn::Conv2d stem_{nullptr};
   std::vector<Descent> down_;
   Block middle_0_{nullptr}, middle_1_{nullptr};
   Attention middle_attention_{nullptr};
   std::vector<Ascent> up_;
-  nn::GroupNorm head_norm_{nullptr};
-  nn::Conv2d head_{nullptr};
+  torch::nn::GroupNorm head_norm_{nullptr};
+  torch::nn::Conv2d head_{nullptr};
 };
 
 }  // namespace sdpipe::ncsnpp

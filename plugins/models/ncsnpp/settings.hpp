@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/abi/torch.hpp"
+#include "plugins/models/nn/meaning.hpp"
 
 namespace sdpipe::ncsnpp {
 
@@ -17,30 +17,22 @@ enum class InputPyramid { none, input_skip, residual };
 enum class OutputPyramid { none, output_skip, residual };
 enum class Combination { sum, cat };
 enum class Activation { swish, elu, relu, lrelu };
-enum class Condition { t, sigma, level };
-enum class Range { signed_range, unit };
-enum class Output { residual, score, epsilon, clean };
-enum class Process { ve, vp };
 
 class Network;
 
-struct Settings {
+struct Settings : nn::Meaning {
   int64_t nf = 128, num_res_blocks = 4, num_scales = 1000;
   std::vector<int64_t> ch_mult{1, 2, 2, 2}, attn_resolutions{16};
   std::vector<double> fir_kernel{1, 3, 3, 1};
   bool conditional = true, fir = true, resamp_with_conv = true, skip_rescale = true, scale_by_sigma = false,
        centered = true;
-  double dropout = 0, init_scale = 0, fourier_scale = 16, sigma_min = 0.01, sigma_max = 50, condition_scale = 999;
+  double dropout = 0, init_scale = 0, fourier_scale = 16, sigma_min = 0.01, sigma_max = 50;
   Embedding embedding_type = Embedding::positional;
   BlockType resblock_type = BlockType::biggan;
   InputPyramid progressive_input = InputPyramid::residual;
   OutputPyramid progressive = OutputPyramid::none;
   Combination progressive_combine = Combination::sum;
   Activation nonlinearity = Activation::swish;
-  Condition condition = Condition::t;
-  Range range = Range::signed_range;
-  Output output = Output::residual;
-  Process process = Process::ve;
 
   int64_t image_channels = 0;  // from the data, by prepare()
 
