@@ -1,5 +1,6 @@
 #include "core/evaluation/features.hpp"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -29,7 +30,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t rotations = 4, training_batch = 128, forward_batch = 256;
+constexpr int64_t rotations = 4, training_batch = 64, forward_batch = 256;
 
 int64_t classes_of(const Source& data) {
   const auto labels = data.labels();
@@ -72,6 +73,19 @@ std::string training_hash(const Source& data, const FeatureOptions& options) {
   return sha256(as_bytes(text));
 }
 
+// While it lives, LibTorch computes with one thread: for this small network more would wait for each other longer than
+// they help, and its bits, so the names of scores, must not depend on their number.
+class OneThread {
+ public:
+  OneThread() : before_(at::get_num_threads()) { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_;
+};
+
 }  // namespace
 
 // Minibatches with Adam: what the constructor needs once.
@@ -86,7 +100,7 @@ class FeatureNetwork::Trainer {
                  .workers = 1}),
         moments_{at::zeros_like(network.flat_), at::zeros_like(network.flat_)},
         average_(at::zeros_like(network.flat_)) {
-    optimizer_.learning_rate = 2e-3;
+    optimizer_.learning_rate = 4e-3;
     optimizer_.cosine = true;
     optimizer_.images = options.images;
     optimizer_.warmup_images = options.images / 20;
@@ -94,6 +108,7 @@ class FeatureNetwork::Trainer {
   }
 
   void run(const std::atomic<bool>* cancel, const std::function<void(double)>& progress) {
+    const OneThread one_thread;
     for (int64_t seen = 0, n = 1; seen < optimizer_.images; seen += training_batch, ++n) {
       if (cancel && cancel->load()) throw Cancelled();
       step(seen, n);

@@ -25,13 +25,13 @@ inline constexpr int64_t feature_count = 64;
 
 struct FeatureOptions {
   uint64_t seed = 0;
-  int64_t images = 180'000;  // that the training shows, rotated ones counted
+  int64_t images = 240'000;  // that the training shows, rotated ones counted
 };
 
 class FeatureNetwork {
  public:
   // Opened where `folder` holds the network of this data (labels included) and these options, otherwise trained and
-  // stored there, whole or not at all. The same options give the same network (same build and thread count). `progress`
+  // stored there, whole or not at all. The same options give the same network in the same build. `progress`
   // gets 0 ... 1 of the training. Throws CheckpointError where the stored file is damaged, Cancelled where `cancel`
   // became true.
   FeatureNetwork(const Source& data, const std::filesystem::path& folder, const FeatureOptions& options,

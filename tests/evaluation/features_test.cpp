@@ -1,5 +1,6 @@
 #include "core/evaluation/features.hpp"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/tensor.h>
 
@@ -46,14 +47,25 @@ TEST_CASE("A seed decides the feature network") {
   CHECK(FeatureNetwork(training_bars(), b.path(), short_training(8)).hash() != network.hash());
 }
 
+TEST_CASE("The feature network does not depend on the number of threads, which stays what it was") {
+  const TemporaryFolder a, b;
+  const int before = at::get_num_threads();
+  at::set_num_threads(3);
+  const std::string hash = FeatureNetwork(training_bars(), a.path(), short_training()).hash();
+  CHECK(at::get_num_threads() == 3);
+  at::set_num_threads(1);
+  CHECK(FeatureNetwork(training_bars(), b.path(), short_training()).hash() == hash);
+  at::set_num_threads(before);
+}
+
 TEST_CASE("A stored feature network is opened, not trained again") {
   const TemporaryFolder folder;
   int steps = 0;
   const auto count = [&](double) { ++steps; };
   const FeatureNetwork trained(training_bars(), folder.path(), short_training(), nullptr, count);
-  CHECK(steps == 10);
+  CHECK(steps == 20);
   const FeatureNetwork opened(training_bars(), folder.path(), short_training(), nullptr, count);
-  CHECK(steps == 10);
+  CHECK(steps == 20);
   CHECK(opened.hash() == trained.hash());
   const at::Tensor images = all_of(training_bars());
   CHECK(opened.features(images).equal(trained.features(images)));
