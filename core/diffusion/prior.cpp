@@ -123,7 +123,7 @@ at::Tensor Prior::mean_image(Start& start, const std::vector<uint64_t>& sample) 
   at::Tensor mean = at::zeros(shape, at::TensorOptions(at::kDouble));
   if (options_.prior == "empirical") {
     for (int64_t i = 0; i < n; ++i) {
-      const int64_t j = pool_order_[sample[static_cast<size_t>(i)] % pool_order_.size()];
+      const int64_t j = *pool_index(sample[static_cast<size_t>(i)]);
       mean[i].copy_(statistics_.pool[j]);
       start.keys[static_cast<size_t>(i)] = key_at(statistics_.pool_keys, j);
     }
@@ -136,6 +136,11 @@ at::Tensor Prior::mean_image(Start& start, const std::vector<uint64_t>& sample) 
       mean = statistics_.mean + inverse_dct2(z * statistics_.dct_variance.sqrt());
   }
   return mean;
+}
+
+std::optional<int64_t> Prior::pool_index(uint64_t sample) const {
+  if (pool_order_.empty()) return std::nullopt;
+  return pool_order_[sample % pool_order_.size()];
 }
 
 Start Prior::draw(uint64_t first, int64_t count, const at::TensorOptions& tensor_options) const {

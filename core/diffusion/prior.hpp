@@ -8,6 +8,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "core/diffusion/calibration.hpp"
@@ -54,6 +55,8 @@ class Prior {
   Prior(const PriorStatistics& statistics, const Process& process, const PriorOptions& options);
   // Samples number `first` ... `first` + count - 1; each depends on the seed and its number alone.
   Start draw(uint64_t first, int64_t count, const at::TensorOptions& tensor_options) const;
+  // Of the empirical prior: the image of the pool that sample number `sample` starts from.
+  std::optional<int64_t> pool_index(uint64_t sample) const;
   // One sentence for reports: which prior, and what it means.
   std::string describe() const;
 

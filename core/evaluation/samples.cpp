@@ -29,15 +29,31 @@ namespace {
 
 uint64_t sample_seed(const Pipeline& pipeline) { return static_cast<uint64_t>(pipeline.sample.integer("seed")); }
 
+}  // namespace
+
 Prior make_prior(const Pipeline& pipeline, const TrainedModel& trained) {
   return Prior(trained.prior, *trained.process,
                {pipeline.sample.text("prior"), pipeline.sample.text("basis"), sample_seed(pipeline)});
 }
 
-}  // namespace
-
 std::string describe_prior(const Pipeline& pipeline, const TrainedModel& trained) {
   return make_prior(pipeline, trained).describe();
+}
+
+std::vector<int64_t> prior_sources(const Pipeline& pipeline, const TrainedModel& trained, const Source& source,
+                                   int64_t count) {
+  const Prior prior = make_prior(pipeline, trained);
+  const uint64_t seed = static_cast<uint64_t>(pipeline.run.integer("seed"));
+  const std::vector<int64_t> pool = choose_images(source.size(), calibration_images, seed);
+  std::vector<int64_t> sources;
+  for (int64_t i = 0; i < count; ++i) {
+    const std::optional<int64_t> at = prior.pool_index(static_cast<uint64_t>(i));
+    if (!at) return {};
+    int64_t index = pool.at(static_cast<size_t>(*at));
+    while (!source.try_read(index)) index = (index + 1) % source.size();  // as read_batch passes over a bad one
+    sources.push_back(index);
+  }
+  return sources;
 }
 
 SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const TrainedModel& trained,

@@ -31,7 +31,14 @@ SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const Train
 // sample-0000.png ... and grid.png. Files of an earlier, longer set go.
 void write_sample_files(const std::filesystem::path& folder, const std::vector<ByteImage>& images);
 
+// The prior of [sample], over the statistics that the model keeps. Borrows from `trained`.
+Prior make_prior(const Pipeline& pipeline, const TrainedModel& trained);
 std::string describe_prior(const Pipeline& pipeline, const TrainedModel& trained);
+
+// The training images that the trajectories of samples 0 ... count - 1 start from, as indices of `source`, the data of
+// the training; empty where the prior is not the empirical one.
+std::vector<int64_t> prior_sources(const Pipeline& pipeline, const TrainedModel& trained, const Source& source,
+                                   int64_t count);
 
 // Evaluations of the network that a sampler needs for `steps`; found by running it on one pixel.
 int64_t count_nfe(const PluginChoice& sampler, int64_t steps);

@@ -1,5 +1,7 @@
 #include "core/evaluation/samples.hpp"
 
+#include <set>
+
 #include "core/training/tensors.hpp"
 #include "tests/training/training.hpp"
 
