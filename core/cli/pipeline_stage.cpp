@@ -168,17 +168,21 @@ class PipelineStage {
     const std::vector<int64_t> followed = choose_images(source_->size(), followed_images, seed() + 1);
     const std::vector<double> times = {0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0};
     const at::Tensor x_0 = read_batch(*source_, followed).to(tensor_options(pipeline_));
-    const RunReport report{pipeline_,
-                           trained,
-                           chosen,
-                           grids,
-                           along_path(model_, trained, x_0, times, seed()),
-                           describe_prior(pipeline_, trained),
-                           describe_data(),
-                           folder_.metrics_file(),
-                           folder_.timing_file(),
-                           to_toml(pipeline_),
-                           is_compared_};
+    const RunReport report{
+        pipeline_,
+        trained,
+        chosen,
+        grids,
+        along_path(model_, trained, x_0, times, seed()),
+        describe_prior(pipeline_, trained),
+        describe_data(),
+        folder_.metrics_file(),
+        folder_.timing_file(),
+        to_toml(pipeline_),
+        is_compared_,
+        nearest_training(*source_, chosen.samples.images,
+                         prior_sources(pipeline_, trained, *source_, std::ssize(chosen.samples.images)),
+                         &stop_requested())};
     write_file(folder_.report_file(), render_report(report));
     write_file(marker(), picture_facts(trained).dump() + "\n");
   }

@@ -60,6 +60,14 @@ TEST_CASE("two runs of one pipeline make the same checkpoints and pictures, byte
   CHECK(contents(place / "runs/tiny/samples").size() == 11);
 }
 
+TEST_CASE("the report shows the nearest training images, and how many of them the trajectories started from") {
+  const std::string report = read_file(uninterrupted() / "runs/tiny/report.html");
+  const size_t section = report.find("Nearest training images</h2>");
+  REQUIRE(section != std::string::npos);
+  const size_t copies = report.find("it is the very image whose corrupted form the trajectory started from", section);
+  CHECK(copies != std::string::npos);
+}
+
 TEST_CASE("killed again and again at random moments, a run ends in the same bytes") {
   const char* given = std::getenv("SDPIPE_TEST_SEED");
   const unsigned seed = given ? static_cast<unsigned>(std::stoul(given)) : std::random_device{}();
