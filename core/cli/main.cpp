@@ -41,6 +41,7 @@ class CommandLine {
         "auto, always or never");
     add_run();
     add_sample();
+    add_restore();
     add_ablate();
     add_schedule();
     add_plugins();
@@ -86,6 +87,24 @@ class CommandLine {
     verb->add_option("-o,--output", sample_.output,
                      "Folder for the images; default: samples-NAME of the sampler, in the run's folder");
     verb->callback([this] { action_ = [this] { return sample(session_, sample_); }; });
+  }
+
+  void add_restore() {
+    CLI::App* verb = app_.add_subcommand("restore", "Restore corrupted images with a run's model");
+    verb->add_option("run", restore_.run, "Folder of a run, or of a checkpoint")->required();
+    verb->add_option("words", restore_.words, "Image files; sampler.type=ddim, sample.steps=25, ...");
+    verb->add_option("--method", restore_.method, "reverse, projection or guidance; default: all that can be used");
+    verb->add_option("--level", restore_.level, "At which level the images are corrupted");
+    verb->add_option("--noise", restore_.noise, "Standard deviation of their noise; default: rounding to bytes");
+    verb->add_option("--corruption", restore_.corruption,
+                     "Another corruption than the run's, as TOML: '{ type = \"mask\", image = \"my_mask.png\" }'");
+    verb->add_option("--strength", restore_.strength, "Of the guidance")->capture_default_str();
+    verb->add_option("--average", restore_.average, "Mean of so many samples of each image")->capture_default_str();
+    verb->add_flag("--clean", restore_.clean, "The files are clean: corrupt them first, and print PSNR and SSIM");
+    verb->add_option("--held-out", restore_.held_out, "The same with so many images that the run has not seen");
+    verb->add_flag("--json", restore_.json, "Print JSON");
+    verb->add_option("-o,--output", restore_.output, "Folder for the images; default: restored, in the run's folder");
+    verb->callback([this] { action_ = [this] { return restore(session_, restore_); }; });
   }
 
   void add_ablate() {
@@ -171,6 +190,7 @@ class CommandLine {
   std::function<int()> action_;
   RunArguments run_;
   SampleArguments sample_;
+  RestoreArguments restore_;
   AblateArguments ablate_;
   ScheduleArguments schedule_;
   bool json_ = false;

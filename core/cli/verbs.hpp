@@ -21,6 +21,20 @@ struct SampleArguments {
 };
 int sample(Session& session, const SampleArguments& arguments);
 
+struct RestoreArguments {
+  std::filesystem::path run;           // a run's folder, or a checkpoint in it
+  std::filesystem::path output;        // default: the run's restored/
+  std::vector<std::string> words;      // images, and overrides
+  std::string method;                  // default: all that can be used
+  std::string corruption;              // TOML; default: the run's own
+  std::optional<double> level, noise;  // of the observation
+  double strength = 1;                 // of the guidance
+  int64_t average = 1;                 // samples an image, of which the mean is taken
+  int64_t held_out = 0;                // so many of the data set's held-out images, in place of files
+  bool clean = false, json = false;    // clean: the files are, and are corrupted first
+};
+int restore(Session& session, const RestoreArguments& arguments);
+
 struct AblateArguments {
   std::filesystem::path place;  // a run's folder, or the pipeline file of one
   std::vector<std::string> overrides;

@@ -1,0 +1,279 @@
+#include <ATen/ops/stack.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/base/json.hpp"
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/cli/observed.hpp"
+#include "core/cli/signals.hpp"
+#include "core/cli/verbs.hpp"
+#include "core/diffusion/assembly.hpp"
+#include "core/evaluation/image_quality.hpp"
+#include "core/evaluation/restored.hpp"
+
+namespace sdpipe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t grid_rows = 16;
+
+// Of the words after the run, those that are files or look like no override are images.
+bool is_override(const std::string& word) {
+  if (fs::exists(word)) return false;
+  return word.starts_with('~') || word.find('=') != std::string::npos;
+}
+
+// The overrides among the words, or the images.
+std::vector<std::string> words_of(const RestoreArguments& arguments, bool overrides) {
+  std::vector<std::string> words;
+  std::copy_if(arguments.words.begin(), arguments.words.end(), std::back_inserter(words),
+               [&](const std::string& word) { return is_override(word) == overrides; });
+  return words;
+}
+
+StoredCheckpoint checkpoint_of(const FoundRun& found) {
+  if (found.checkpoint) return read_checkpoint(*found.checkpoint);
+  if (auto newest = newest_checkpoint(found.folder / "checkpoints")) return std::move(*newest);
+  throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", found.folder.string()));
+}
+
+struct Row {
+  std::string name;
+  std::vector<ByteImage> images;
+  int64_t nfe = 0;
+  double psnr = 0, ssim = 0;  // means over the images, where they are known
+};
+
+class RestoreVerb {
+ public:
+  RestoreVerb(Session& session, const RestoreArguments& arguments, FoundRun found, const StoredCheckpoint& checkpoint)
+      : session_(session),
+        arguments_(arguments),
+        found_(std::move(found)),
+        shape_(stored_shape(checkpoint)),
+        model_(make_model(pipeline(), shape_)),
+        trained_(load_trained(pipeline(), checkpoint, model_)),
+        seed_(static_cast<uint64_t>(pipeline().sample.integer("seed"))) {
+    choose_methods();
+    choose_corruption();
+  }
+
+  int execute() {
+    look();
+    rows_.push_back({"observed", to_byte_images(seen_.y)});
+    rows_.push_back({"pseudo-inverse", to_byte_images(pseudo_inverses(seen_, pipeline().sample.integer("batch")))});
+    for (const std::string& method : methods_) rows_.push_back(restore(method));
+    for (Row& row : rows_) measure(row);
+    write();
+    arguments_.json ? print_json() : print_table();
+    return 0;
+  }
+
+ private:
+  const Pipeline& pipeline() const { return found_.pipeline; }
+  bool own() const { return arguments_.corruption.empty(); }
+  bool simulated() const { return arguments_.clean || arguments_.held_out > 0; }
+  fs::path output() const { return arguments_.output.empty() ? found_.folder / "restored" : arguments_.output; }
+  fs::path grid() const { return output() / "grid.png"; }
+
+  void choose_methods() {
+    methods_ = restoration_methods();
+    const std::string& asked = arguments_.method;
+    if (!asked.empty() && std::find(methods_.begin(), methods_.end(), asked) == methods_.end()) {
+      throw UsageError(fmt::format("no restoration method named \"{}\"{}; known: {}", asked,
+                                   did_you_mean(asked, methods_), join(methods_)));
+    }
+    if (!asked.empty()) methods_ = {asked};
+    if (own()) return;
+    if (asked == "reverse") {
+      throw UsageError(
+          "method \"reverse\" undoes the run's own corruption, and --corruption is another: use projection or "
+          "guidance");
+    }
+    std::erase(methods_, "reverse");
+  }
+
+  // A, and the level at which it was or will be applied.
+  void choose_corruption() {
+    Pipeline with = pipeline();
+    if (!own()) {
+      with.corruption = parse_corruption(arguments_.corruption, session_.registry());
+      load_image_parameters(with);
+    }
+    seen_.corruption = make_corruption(with, shape_);
+    seen_.sigma = arguments_.noise.value_or(byte_noise);
+    seen_.seed = seed_;
+    const double largest = seen_.corruption->level_max();
+    if (own() && !simulated() && !arguments_.level) {
+      throw UsageError(
+          fmt::format("at which level are the images corrupted? Give --level, from 0 to {:g}{}", largest, unit()));
+    }
+    seen_.level = arguments_.level.value_or(own() ? largest / 2 : largest);
+    if (seen_.level < 0 || seen_.level > largest) {
+      throw UsageError(fmt::format("--level {:g} is not within 0 to {:g}{}, the levels of this corruption", seen_.level,
+                                   largest, unit()));
+    }
+    if (!(seen_.sigma >= 0)) throw UsageError(fmt::format("--noise {:g} must not be negative", seen_.sigma));
+    warn_of_noise();
+  }
+
+  std::string unit() const {
+    const std::string unit = seen_.corruption->level_unit();
+    return unit.empty() ? "" : " " + unit;
+  }
+
+  void warn_of_noise() const {
+    if (methods_.front() != "reverse") return;
+    const PathEntry entry = path_entry(trained_->process->path(), seen_.level, seen_.sigma);
+    if (!entry.too_noisy) return;
+    log_warning(
+        fmt::format("the observation has noise {:g}, but the run's path has {:g} at level {:g}{}: method reverse "
+                    "takes the rest for a part of the image",
+                    seen_.sigma, trained_->process->path().sigma(entry.t), seen_.level, unit()));
+  }
+
+  // Reads the images; corrupts those that are clean.
+  void look() {
+    const at::TensorOptions options = tensor_options(pipeline());
+    at::Tensor images;
+    if (arguments_.held_out > 0) {
+      const auto source = held_out_images(pipeline(), shape_);
+      if (arguments_.held_out > source->size()) {
+        throw DataError(fmt::format("--held-out {}: there are {}", arguments_.held_out, source->describe()));
+      }
+      images = read_batch(*source, choose_images(source->size(), arguments_.held_out, seed_)).to(options);
+      what_ = fmt::format("{} of {}", arguments_.held_out, source->describe());
+    } else {
+      std::vector<at::Tensor> pictures;
+      for (const std::string& file : words_of(arguments_, false))
+        pictures.push_back(read_picture(file, shape_, options));
+      images = at::stack(pictures);
+      what_ = fmt::format("{} image{}", pictures.size(), pictures.size() == 1 ? "" : "s");
+    }
+    if (simulated()) {
+      clean_ = to_byte_images(images);
+      seen_ = observe(images, seen_.corruption, seen_.level, seen_.sigma, seed_);
+    } else {
+      seen_.y = images;
+    }
+  }
+
+  Row restore(const std::string& method) {
+    const int64_t count = seen_.y.size(0);
+    Progress progress("restore by " + method, "images", 0, static_cast<uint64_t>(count), session_.progress());
+    RestoreRequest request{method, arguments_.strength, arguments_.average, &stop_requested(),
+                           [&](int64_t done) { progress.update(static_cast<uint64_t>(done)); }};
+    const Restored restored = restore_images(pipeline(), model_, *trained_, seen_, request);
+    progress.finish();
+    return {method, to_byte_images(restored.x), restored.nfe};
+  }
+
+  void measure(Row& row) const {
+    for (size_t i = 0; i < clean_.size(); ++i) {
+      row.psnr += psnr(clean_[i], row.images[i]) / static_cast<double>(clean_.size());
+      row.ssim += ssim(clean_[i], row.images[i]) / static_cast<double>(clean_.size());
+    }
+  }
+
+  // grid.png: an image in each row, clean (where known), observed, pseudo-inverse, restored. And the restored files.
+  void write() const {
+    fs::create_directories(output());
+    std::vector<ByteImage> cells;
+    const size_t count = std::min<size_t>(rows_[0].images.size(), grid_rows);
+    for (size_t i = 0; i < count; ++i) {
+      if (simulated()) cells.push_back(clean_[i]);
+      for (const Row& row : rows_) cells.push_back(row.images[i]);
+    }
+    write_png(grid(), make_grid(cells, static_cast<int64_t>(cells.size() / count)));
+    if (arguments_.held_out > 0) return;
+    for (size_t k = 2; k < rows_.size(); ++k) {
+      for (size_t i = 0; i < rows_[k].images.size(); ++i)
+        write_png(output() / fmt::format("{}-{:04}.png", rows_[k].name, i), rows_[k].images[i]);
+    }
+  }
+
+  std::string operators() const {
+    if (!own()) return arguments_.corruption;
+    std::vector<std::string> ids;
+    for (const PluginChoice& choice : pipeline().corruption) ids.push_back(choice.plugin->id());
+    return join(ids, ", then ");
+  }
+
+  void print_table() const {
+    fmt::print("{}\nunder {}, level {:g}{}, noise {:.4g}\n", what_, operators(), seen_.level, unit(), seen_.sigma);
+    if (simulated()) {
+      fmt::print("\n{:<16}{:>10}{:>9}{:>7}\n", "", "PSNR (dB)", "SSIM", "NFE");
+      for (const Row& r : rows_) fmt::print("{:<16}{:>10.2f}{:>9.4f}{:>7}\n", r.name, r.psnr, r.ssim, r.nfe);
+      fmt::print("\n");
+    }
+    fmt::print("{}\n", grid().string());
+  }
+
+  void print_json() const {
+    Json results = Json::array();
+    for (const Row& r : rows_) {
+      Json result = {{"method", r.name}, {"nfe", r.nfe}};
+      if (simulated()) {
+        // JSON has no infinity, which equal pictures have.
+        result["psnr"] = std::isfinite(r.psnr) ? Json(r.psnr) : Json();
+        result["ssim"] = r.ssim;
+      }
+      results.push_back(result);
+    }
+    fmt::print("{}\n", Json{{"images", seen_.y.size(0)},
+                            {"what", what_},
+                            {"corruption", operators()},
+                            {"level", seen_.level},
+                            {"noise", seen_.sigma},
+                            {"steps", pipeline().sample.integer("steps")},
+                            {"sampler", pipeline().sampler.plugin->id()},
+                            {"results", results},
+                            {"grid", grid().string()}}
+                           .dump(1));
+  }
+
+  Session& session_;
+  const RestoreArguments& arguments_;
+  const FoundRun found_;
+  const SampleShape shape_;
+  const Model model_;
+  const std::unique_ptr<TrainedModel> trained_;
+  const uint64_t seed_;
+  std::vector<std::string> methods_;
+  Observation seen_;
+  std::vector<ByteImage> clean_;
+  std::string what_;
+  std::vector<Row> rows_;
+};
+
+// What is asked for: files or held-out images, one of them.
+void check_arguments(const RestoreArguments& arguments) {
+  const bool files = !words_of(arguments, false).empty();
+  if (files && arguments.held_out > 0) throw UsageError("give image files or --held-out, not both");
+  if (!files && arguments.held_out <= 0) throw UsageError("what shall be restored? Give image files, or --held-out N");
+  if (arguments.held_out > 0 && arguments.clean)
+    throw UsageError("--clean is for image files: held-out images are clean by themselves");
+  if (!(arguments.strength >= 0))
+    throw UsageError(fmt::format("--strength {:g} must not be negative", arguments.strength));
+  if (arguments.average < 1) throw UsageError(fmt::format("--average {} must be at least 1", arguments.average));
+}
+
+}  // namespace
+
+int restore(Session& session, const RestoreArguments& arguments) {
+  install_stop_handlers();
+  check_arguments(arguments);
+  try {
+    FoundRun found = find_run(session, arguments.run, words_of(arguments, true));
+    const StoredCheckpoint checkpoint = checkpoint_of(found);
+    return RestoreVerb(session, arguments, std::move(found), checkpoint).execute();
+  } catch (const Cancelled&) {
+    throw Stopped("stopped before the images were restored; nothing was written");
+  }
+}
+
+}  // namespace sdpipe
