@@ -267,9 +267,11 @@ int ablate(Session& session, const AblateArguments& arguments) {
   install_stop_handlers();
   fs::path run;
   const Experiment experiment = load(session, arguments, run);
-  if (experiment.variants.empty()) require_same_run(session, run, experiment.base);
-  for (const Variant& variant : experiment.variants)
-    require_same_run(session, variant_folder(run, variant.name), variant.pipeline);
+  if (!fs::exists(run)) {
+    throw CheckpointError(fmt::format("{} is not there: `sdpipe run {}` trains what is compared", run.string(),
+                                      arguments.place.string()));
+  }
+  require_same_runs(session, run, experiment, "here only [sampler], [sample], [[ablate]] and run.threads can change");
   try {
     run_ablation(session, experiment, open_data(experiment.base), run, arguments.json);
   } catch (const Cancelled&) {

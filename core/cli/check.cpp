@@ -1,9 +1,11 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include "core/base/text.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/diffusion/assembly.hpp"
-#include "core/evaluation/samples.hpp"
+#include "core/report/ablation_table.hpp"
+#include "core/report/experiment_report.hpp"
 #include "core/report/numbers.hpp"
 
 namespace sdpipe {
@@ -27,17 +29,10 @@ void print_training(const Pipeline& pipeline, const Model& model, const Layout& 
              readable_memory(state));
 }
 
-}  // namespace
-
-int check(Session& session, const std::filesystem::path& file, const std::vector<std::string>& overrides) {
-  const Pipeline pipeline = session.load(file, overrides);
-  const auto source = open_source(data_options(pipeline));
-  const SampleShape shape = sample_shape(source->shape());
+void print_model(const Pipeline& pipeline, const SampleShape& shape) {
   const auto corruption = make_corruption(pipeline, shape);
   const Model model = make_model(pipeline, shape);
   const Layout layout(model.params());
-  fmt::print("run       {} -> {}\n", pipeline.run.text("name"), (session.runs / pipeline.run.text("name")).string());
-  fmt::print("data      {}\n", source->describe());
   std::string operators;
   for (const PluginChoice& c : pipeline.corruption)
     operators += fmt::format("{}{}", operators.empty() ? "" : ", then ", c.plugin->id());
@@ -51,8 +46,46 @@ int check(Session& session, const std::filesystem::path& file, const std::vector
   fmt::print("sample    {} images by {}, {} steps, {} evaluations each, prior {}\n",
              amount(pipeline.sample.integer("count")), pipeline.sampler.plugin->id(), steps,
              count_nfe(pipeline.sampler, steps), pipeline.sample.text("prior"));
-  fmt::print("threads   {}, device {}, precision {}\n", at::get_num_threads(), pipeline.run.text("device"),
-             pipeline.run.text("precision"));
+}
+
+// One line for each pipeline with one sampler: `soft_clean, ddim: NFE 5, 10, 20`.
+void print_cells(const Experiment& experiment) {
+  const std::vector<Cell> cells = cells_of(experiment);
+  std::vector<std::pair<std::string, std::vector<std::string>>> lines;
+  int64_t images = 0, evaluations = 0;
+  for (const Cell& cell : cells) {
+    const int64_t count = cell.pipeline.sample.integer("count");
+    const int64_t nfe = count_nfe(cell.pipeline.sampler, cell.pipeline.sample.integer("steps"));
+    images += count;
+    evaluations += count * nfe;
+    const std::string name =
+        fmt::format("{}{}{}", cell.variant, cell.variant.empty() ? "" : ", ", sampler_label(cell.pipeline.sampler));
+    if (lines.empty() || lines.back().first != name) lines.push_back({name, {}});
+    auto& numbers = lines.back().second;
+    if (numbers.empty() || numbers.back() != std::to_string(nfe)) numbers.push_back(std::to_string(nfe));
+  }
+  fmt::print("ablate    {} cells, {} images, {} evaluations\n", amount(static_cast<int64_t>(cells.size())),
+             amount(images), amount(evaluations));
+  for (const auto& [name, numbers] : lines) fmt::print("          {}: NFE {}\n", name, join(numbers));
+}
+
+}  // namespace
+
+int check(Session& session, const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  const Experiment experiment = session.load_experiment(file, overrides);
+  const Pipeline& base = experiment.base;
+  const auto source = open_source(data_options(base));
+  const SampleShape shape = sample_shape(source->shape());
+  fmt::print("run       {} -> {}\n", base.run.text("name"), (session.runs / base.run.text("name")).string());
+  fmt::print("data      {}\n", source->describe());
+  if (experiment.variants.empty()) print_model(base, shape);
+  for (const Variant& variant : experiment.variants) {
+    fmt::print("variant   {}: {}\n", variant.name, variant_changes(experiment, variant));
+    print_model(variant.pipeline, shape);
+  }
+  if (!experiment.grids.empty()) print_cells(experiment);
+  fmt::print("threads   {}, device {}, precision {}\n", at::get_num_threads(), base.run.text("device"),
+             base.run.text("precision"));
   return 0;
 }
 

@@ -5,7 +5,6 @@
 
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
-#include "core/base/text.hpp"
 #include "core/cli/signals.hpp"
 #include "core/cli/stages.hpp"
 #include "core/config/resolved.hpp"
@@ -209,18 +208,6 @@ class PipelineStage {
 OpenedData open_data(const Pipeline& pipeline) {
   std::shared_ptr<const Source> source = open_source(data_options(pipeline));
   return {source, source->content_hash()};
-}
-
-void require_same_run(Session& session, const fs::path& folder, const Pipeline& pipeline) {
-  const fs::path resolved = folder / "resolved.toml";
-  if (!fs::exists(resolved)) return;
-  const Pipeline done = load_pipeline(resolved, {}, session.registry());
-  const std::vector<std::string> differences = identity_differences(done, pipeline);
-  if (differences.empty()) return;
-  throw UsageError(
-      fmt::format("{} holds another run: {} differ{}; give this one another name with run.name=..., or --fresh to move "
-                  "the old one aside",
-                  folder.string(), join(differences), differences.size() == 1 ? "s" : ""));
 }
 
 void run_pipeline(Session& session, const Experiment& single, const OpenedData& data, const RunFolder& folder) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "core/base/log.hpp"
+#include "core/base/text.hpp"
 #include "core/cli/signals.hpp"
 #include "core/cli/stages.hpp"
 #include "core/cli/verbs.hpp"
@@ -13,23 +14,27 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view remedy =
+    "give this one another name with run.name=..., or --fresh to move the old one aside";
+
 // A folder holds one pipeline's run or variants, never both.
-void require_same_kind(const fs::path& place, const Experiment& experiment) {
+void require_same_kind(const fs::path& run, const Experiment& experiment) {
   const bool has_variants = !experiment.variants.empty();
-  if (!fs::exists(place / (has_variants ? "checkpoints" : "variants"))) return;
+  if (!fs::exists(run / (has_variants ? "checkpoints" : "variants"))) return;
   throw UsageError(fmt::format(
-      "{} holds {}; give this run another name with run.name=..., or --fresh to move the old "
-      "one aside",
-      place.string(),
-      has_variants ? "a run without variants, but this pipeline has some" : "variants, but this pipeline has none"));
+      "{} holds {}; {}", run.string(),
+      has_variants ? "a run without variants, but this pipeline has some" : "variants, but this pipeline has none",
+      remedy));
 }
 
-void require_same_runs(Session& session, const fs::path& place, const Experiment& experiment) {
-  require_same_kind(place, experiment);
-  if (experiment.variants.empty()) require_same_run(session, place, experiment.base);
-  // All of them before the first is trained: hours later would be late.
-  for (const Variant& variant : experiment.variants)
-    require_same_run(session, variant_folder(place, variant.name), variant.pipeline);
+void require_same_run(Session& session, const fs::path& folder, const Pipeline& pipeline, std::string_view remedy) {
+  const fs::path resolved = folder / "resolved.toml";
+  if (!fs::exists(resolved)) return;
+  const Pipeline done = load_pipeline(resolved, {}, session.registry());
+  const std::vector<std::string> differences = identity_differences(done, pipeline);
+  if (differences.empty()) return;
+  throw UsageError(fmt::format("{} holds another run: {} differ{}; {}", folder.string(), join(differences),
+                               differences.size() == 1 ? "s" : "", remedy));
 }
 
 void run_variants(Session& session, const Experiment& experiment, const OpenedData& data, const RunFolder& folder) {
@@ -48,6 +53,13 @@ fs::path variant_folder(const fs::path& run, const std::string& variant) {
   return variant.empty() ? run : run / "variants" / variant;
 }
 
+void require_same_runs(Session& session, const fs::path& run, const Experiment& experiment, std::string_view remedy) {
+  if (experiment.variants.empty()) require_same_run(session, run, experiment.base, remedy);
+  // All of them before the first is trained: hours later would be late.
+  for (const Variant& variant : experiment.variants)
+    require_same_run(session, variant_folder(run, variant.name), variant.pipeline, remedy);
+}
+
 int run(Session& session, const RunArguments& arguments) {
   install_stop_handlers();
   const Experiment experiment = session.load_experiment(arguments.file, arguments.overrides);
@@ -57,7 +69,8 @@ int run(Session& session, const RunArguments& arguments) {
       log_info(fmt::format("the old run is now {}", aside.string()));
   }
   const RunFolder folder(place);
-  require_same_runs(session, place, experiment);
+  require_same_kind(place, experiment);
+  require_same_runs(session, place, experiment, remedy);
   const OpenedData data = open_data(experiment.base);
   try {
     if (experiment.variants.empty())

@@ -14,9 +14,10 @@ struct OpenedData {
 };
 OpenedData open_data(const Pipeline& pipeline);
 
-// Throws UsageError naming the keys where `folder` holds another run than `pipeline`; nothing to say where it holds
-// none.
-void require_same_run(Session& session, const std::filesystem::path& folder, const Pipeline& pipeline);
+// Throws UsageError naming the keys, and the remedy, where the experiment's pipelines are other ones than those whose
+// folders are under `run`. Folders that are not there are right.
+void require_same_runs(Session& session, const std::filesystem::path& run, const Experiment& experiment,
+                       std::string_view remedy);
 
 // Trains, samples and reports, as far as that is not done; `single` has no variants, and its grids are left to
 // run_ablation. Throws Stopped, or Cancelled between two stages.

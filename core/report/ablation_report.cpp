@@ -31,6 +31,17 @@ std::string setting_of(const Cell& cell, const std::vector<std::string>& varying
   return text;
 }
 
+// Without cells that failed: what varies among these alone is not told apart in a legend.
+Ablation scored_cells(const Ablation& ablation) {
+  Ablation scored{{}, {}, ablation.real};
+  for (size_t i = 0; i < ablation.cells.size(); ++i) {
+    if (!ablation.results[i].failure.empty()) continue;
+    scored.cells.push_back(ablation.cells[i]);
+    scored.results.push_back(ablation.results[i]);
+  }
+  return scored;
+}
+
 std::vector<Curve> curves_of(const Ablation& ablation, const std::string& score) {
   const std::vector<std::string> varying = varying_columns(ablation);
   std::vector<Curve> curves;
@@ -106,7 +117,7 @@ class ScorePlots {
                  [&](const Curve& c) { return c.*member == name; });
     Plot small = plot(name, chosen, label);
     small.width = 460;
-    small.height = 300;
+    small.height = 320;
     return small;
   }
 
@@ -124,7 +135,7 @@ class ScorePlots {
 
   template <class F>
   Plot plot(const std::string& title, const std::vector<Curve>& curves, F&& label) const {
-    Plot plot{title, "evaluations of the network an image (NFE)", score_, true, is_wide(), {}};
+    Plot plot{title, "evaluations of the network an image (NFE)", short_name(score_), true, is_wide(), {}};
     for (const Curve& curve : curves) plot.series.push_back(series_of(curve, label(curve)));
     const auto [first, last] = std::minmax_element(range_.x.begin(), range_.x.end());
     for (const RealScores& real : ablation_.real) {
@@ -147,10 +158,10 @@ class ScorePlots {
   Series range_;
 };
 
-void add_strips(Page& page, const AblationReport& r) {
+void add_strips(Page& page, const AblationReport& r, const Ablation& scored) {
   page.heading("The same seeds under every setting");
   page.paragraph("One column is one seed: the same start, the same key of the corruption, the same noise.");
-  const std::vector<std::string> varying = varying_columns(r.ablation);
+  const std::vector<std::string> varying = varying_columns(scored);
   Strips strips;
   std::string variant = r.ablation.cells.at(0).variant;
   const auto flush = [&] {
@@ -195,8 +206,12 @@ std::string render_ablation_report(const AblationReport& r) {
               "nearest_neighbour far below that of real images means copies. They compare with each other only where "
               "name, features, data and number of samples are the same. None is an FID.");
   page.heading("Quality against evaluations");
-  for (const std::string& score : score_columns(r.ablation)) ScorePlots(r.ablation, score).add_to(page);
-  add_strips(page, r);
+  const Ablation scored = scored_cells(r.ablation);
+  for (const std::string& score : score_columns(scored)) ScorePlots(scored, score).add_to(page);
+  if (scored.cells.empty())
+    page.paragraph("Every cell failed; the reasons stand below the table.");
+  else
+    add_strips(page, r, scored);
   add_numbers(page, r);
   page.heading("Settings");
   page.preformatted(r.resolved);

@@ -29,9 +29,6 @@ std::string parameters_of(const PluginChoice& sampler, std::string_view separato
   return text;
 }
 
-// "frechet" of "frechet (features 1a2b3c4d)".
-std::string short_name(const std::string& name) { return name.substr(0, name.find(" (")); }
-
 std::string number_text(double value) { return std::isfinite(value) ? fmt::format("{:.4g}", value) : "none"; }
 
 void add_unique(std::vector<std::string>& names, const std::string& name) {
@@ -69,7 +66,7 @@ std::vector<std::string> row_of(const Cell& cell, const CellResult& result, cons
     const Score* score = score_of(result.scores, name);
     row.push_back(score ? number_text(score->value) : result.failure.empty() ? "" : "failed");
   }
-  row.push_back(result.failure.empty() ? fmt::format("{:.1f}", result.seconds) : "");
+  row.push_back(result.failure.empty() ? fmt::format("{:.2f}", result.seconds) : "");
   return row;
 }
 
@@ -110,6 +107,8 @@ std::vector<std::string> score_columns(const Ablation& ablation) {
   }
   return names;
 }
+
+std::string short_name(const std::string& score) { return score.substr(0, score.find(" (")); }
 
 const Score* score_of(const std::vector<Score>& scores, std::string_view name) {
   const auto found = std::find_if(scores.begin(), scores.end(), [&](const Score& s) { return s.name == name; });
@@ -164,7 +163,7 @@ std::vector<std::string> table_notes(const Ablation& ablation) {
   std::string samples;
   for (const int64_t count : counts) samples += fmt::format("{}{}", samples.empty() ? "" : " or ", count);
   for (const std::string& name : score_columns(ablation))
-    notes.push_back(fmt::format("{}: {}, of {} samples a cell", short_name(name), name, samples));
+    notes.push_back(fmt::format("{}, of {} samples a cell", name, samples));
   const std::vector<std::string> varying = varying_columns(ablation);
   for (size_t i = 0; i < ablation.cells.size(); ++i) {
     if (ablation.results[i].failure.empty()) continue;

@@ -6,11 +6,14 @@
 
 namespace sdpipe {
 
-// The sampler's id with the parameters that differ from their defaults: "churn(churn = 10.0)".
+// The sampler's id with the parameters that differ from their defaults: "churn (churn = 1.0)".
 std::string sampler_label(const PluginChoice& sampler);
 
 // Names of scores as shown, in the order of the cells.
 std::vector<std::string> score_columns(const Ablation& ablation);
+
+// "frechet" of "frechet (features 1a2b3c4d)".
+std::string short_name(const std::string& score);
 
 // The score of that name, or null where the cell has none.
 const Score* score_of(const std::vector<Score>& scores, std::string_view name);
@@ -26,7 +29,7 @@ struct TextTable {
   std::vector<std::vector<std::string>> rows;
 };
 TextTable text_table(const Ablation& ablation);
-// Short name, full name with the features that it is measured in, number of samples; and why cells failed.
+// Each score's full name, with the features that it is measured in, and the number of samples; why cells failed.
 std::vector<std::string> table_notes(const Ablation& ablation);
 
 std::string aligned(const TextTable& table);

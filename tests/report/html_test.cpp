@@ -160,6 +160,22 @@ TEST_CASE("a row that does not fit its table is refused") {
   CHECK_THROWS_WITH(page.table({"a", "b"}, {{"1"}}), "a table of 2 columns has a row of 1 cells");
 }
 
+TEST_CASE("plots stand beside each other in one grid") {
+  const Plot plot{"Loss", "images", "loss", false, false, {{"a", {1, 2}, {3, 4}}}};
+  Page page("Run");
+  page.plots({plot, plot});
+  const std::string figure = "<figure>\n" + render(plot) + "</figure>\n";
+  CHECK(main_part(page) == "<div class=\"grid\">\n" + figure + figure + "</div>\n");
+}
+
+TEST_CASE("links lead to files by their path, whatever its letters") {
+  Page page("Run");
+  page.links({{"Report of <b>", "variants/a b&\"c?#%/report-1.html"}, {"Run", "a.html"}});
+  CHECK(main_part(page) ==
+        "<ul>\n<li><a href=\"variants/a%20b%26%22c%3F%23%25/report-1.html\">Report of &lt;b&gt;</a></li>\n"
+        "<li><a href=\"a.html\">Run</a></li>\n</ul>\n");
+}
+
 TEST_CASE("preformatted text keeps its lines, and a leading empty line with them") {
   Page page("Run");
   page.preformatted("\n[train]\n  images = 64000\n");
