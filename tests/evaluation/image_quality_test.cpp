@@ -74,7 +74,7 @@ TEST_CASE("PSNR is 10 log10 of 255^2 over the mean squared difference, of all ch
 TEST_CASE("SSIM of a picture with itself is 1, and it is symmetric and within -1 to 1") {
   for (const ImageShape& shape : {ImageShape{1, 28, 28}, ImageShape{3, 17, 23}, ImageShape{1, 11, 11},
                                   ImageShape{1, 1, 1}, ImageShape{3, 4, 30}}) {
-    const ByteImage a = texture(shape, 1), b = texture(shape, 2);
+    const ByteImage a = texture(shape, 1), b = texture(shape, 123456789);
     CHECK(ssim(a, a) == Approx(1).epsilon(1e-12));
     CHECK(ssim(a, b) == Approx(ssim(b, a)).epsilon(1e-12));
     CHECK(ssim(a, b) < 0.999);
