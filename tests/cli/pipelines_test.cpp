@@ -12,6 +12,19 @@ namespace {
 
 const fs::path fashion = "/usr/share/datasets/fashion-mnist";
 
+// Records of one label byte and 3 x 32 x 32 pixel bytes, in five files as CIFAR-10 comes.
+void write_cifar(const fs::path& folder) {
+  fs::create_directories(folder);
+  for (int file = 1; file <= 5; ++file) {
+    std::string records;
+    for (int i = 0; i < 4; ++i) {
+      records += static_cast<char>(i);
+      for (int j = 0; j < 3072; ++j) records += static_cast<char>((file + i) * j / 16);
+    }
+    write_file(folder / ("data_batch_" + std::to_string(file) + ".bin"), records);
+  }
+}
+
 std::string pipeline(const std::string& name) { return SDPIPE_SOURCE_DIR "/pipelines/" + name + ".toml"; }
 
 // Coloured slopes; read_image tells formats by their bytes, so that a name may end in .jpg.
@@ -29,57 +42,75 @@ void write_folder(const fs::path& folder, int64_t height, int64_t width, const s
   }
 }
 
-void check_run(const std::string& name, const Words& overrides) {
-  const Workplace place;
-  if (name == "celeba_blur") write_folder(place / "data/celeba/img_align_celeba", 218, 178, ".jpg");
-  if (name == "emoji") write_folder(place / "data/emoji", 136, 128, ".png");
-  Words words = {"run", pipeline(name), "--quiet", "sample.count=2", "sample.steps=2", "run.threads=1"};
-  words.insert(words.end(), overrides.begin(), overrides.end());
-  const Outcome outcome = place.sdpipe(words);
-  CAPTURE(name, outcome.err);
-  CHECK(outcome.code == 0);
-  CHECK(fs::exists(place / ("runs/" + name + "/samples/sample-0001.png")));
-  CHECK(fs::exists(place / ("runs/" + name + "/report.html")));
+// Data that looks like what the pipeline asks for; words that point to it, where the pipeline names a system's folder.
+Words stand_in_data(const std::string& name, const Workplace& place) {
+  if (name == "celeba_blur" || name == "celeba_mask")
+    return write_folder(place / "data/celeba/img_align_celeba", 218, 178, ".jpg"), Words{};
+  if (name == "emoji") return write_folder(place / "data/emoji", 136, 128, ".png"), Words{};
+  if (name == "cifar10_blur") return write_cifar(place / "data/cifar-10-batches-bin"), Words{};
+  write_pictures(place / "pictures", 300, 28);
+  return {"data.path=pictures"};
 }
 
+// Which pipelines there are, and what makes a run of each small.
 const Words small_network = {"model.channels=8", "model.multipliers=[1]",         "model.blocks=1",
                              "+model.groups=4",  "+model.middle_attention=false", "train.images=16",
                              "train.batch=8"};
+const Words small_ablation = {"ablate.0.count=4", "ablate.0.sample.steps=[2]",
+                              "ablate.0.sampler=[{ type = \"ddim\" }, { type = \"multistep\" }]"};
+
+std::map<std::string, Words> all_pipelines() {
+  std::map<std::string, Words> all = {{"oracle", {"model.count=50"}}};
+  for (const std::string name :
+       {"quickstart", "mask", "compose", "cold", "flow", "emoji", "celeba_blur", "celeba_mask", "cifar10_blur"}) {
+    all[name] = small_network;
+  }
+  all["blur_vs_noise"] = small_network;
+  all["blur_vs_noise"].insert(all["blur_vs_noise"].end(), small_ablation.begin(), small_ablation.end());
+  return all;
+}
+
+// One run in a folder of its own; the report must be there, and the pictures of every variant.
+void check_run(const std::string& name, const Words& overrides, bool stand_in) {
+  const Workplace place;
+  Words words = {"run", pipeline(name), "--quiet", "sample.count=2", "sample.steps=2", "run.threads=1"};
+  words.insert(words.end(), overrides.begin(), overrides.end());
+  if (stand_in) {
+    const Words data = stand_in_data(name, place);
+    words.insert(words.end(), data.begin(), data.end());
+  }
+  const Outcome outcome = place.sdpipe(words);
+  CAPTURE(name, outcome.err);
+  CHECK(outcome.code == 0);
+  const fs::path folder = place / ("runs/" + name);
+  CHECK(fs::exists(folder / "report.html"));
+  std::vector<fs::path> trained = {folder};
+  if (fs::exists(folder / "variants")) {
+    trained.clear();
+    for (const auto& entry : fs::directory_iterator(folder / "variants")) trained.push_back(entry.path());
+    CHECK(fs::exists(folder / "ablation/ablation.csv"));
+  }
+  for (const fs::path& run : trained) CHECK(fs::exists(run / "samples/sample-0001.png"));
+}
 
 }  // namespace
 
-TEST_CASE("celeba_blur runs on files like CelebA's") { check_run("celeba_blur", small_network); }
-
-TEST_CASE("emoji runs on pictures like the font's") { check_run("emoji", small_network); }
+TEST_CASE("Every pipeline runs on data like its own") {
+  for (const auto& [name, overrides] : all_pipelines()) check_run(name, overrides, true);
+}
 
 TEST_CASE("quickstart and oracle run on Fashion-MNIST") {
   if (!fs::exists(fashion)) {
     WARN("skipped: " + fashion.string() + " is not there; package dataset-fashion-mnist brings it");
     return;
   }
-  check_run("quickstart", small_network);
-  check_run("oracle", {"model.count=50"});
-}
-
-TEST_CASE("quickstart and oracle run on pictures like Fashion-MNIST's") {
-  // The same files with the data set's folder replaced.
-  for (const auto& [name, overrides] :
-       {std::pair<std::string, Words>{"quickstart", small_network}, {"oracle", {"model.count=50"}}}) {
-    Words words = overrides;
-    words.push_back("data.path=pictures");
-    const Workplace place;
-    write_pictures(place / "pictures", 300, 28);
-    words.insert(words.begin(),
-                 {"run", pipeline(name), "--quiet", "sample.count=2", "sample.steps=2", "run.threads=1"});
-    const Outcome outcome = place.sdpipe(words);
-    CAPTURE(name, outcome.err);
-    CHECK(outcome.code == 0);
-  }
+  for (const std::string name : {"quickstart", "oracle"}) check_run(name, all_pipelines().at(name), false);
 }
 
 TEST_CASE("no pipeline is missing here") {
-  std::set<std::string> names;
+  std::set<std::string> there, run;
   for (const auto& entry : fs::directory_iterator(SDPIPE_SOURCE_DIR "/pipelines"))
-    names.insert(entry.path().stem().string());
-  CHECK(names == std::set<std::string>({"celeba_blur", "emoji", "oracle", "quickstart"}));
+    there.insert(entry.path().stem().string());
+  for (const auto& [name, overrides] : all_pipelines()) run.insert(name);
+  CHECK(there == run);
 }
