@@ -15,6 +15,21 @@ namespace sdpipe {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// A run with variants is trained in their folders.
+void refuse_variants(const fs::path& folder) {
+  if (!fs::exists(folder / "variants") || fs::exists(folder / "checkpoints")) return;
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder / "variants"))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  throw CheckpointError(fmt::format("{} holds variants: name the folder of one of them, {}/variants/...; there are {}",
+                                    folder.string(), folder.string(), join(names)));
+}
+
+}  // namespace
+
 const Registry& Session::registry() {
   if (!registry_) {
     registry_ = std::make_unique<Registry>(PluginSearch{plugin_files, default_plugin_folders()});
@@ -41,17 +56,6 @@ Pipeline Session::load(const fs::path& file, const std::vector<std::string>& ove
 void Session::use(const Pipeline& pipeline) const {
   const int64_t threads = pipeline.run.integer("threads");
   at::set_num_threads(static_cast<int>(threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency())));
-}
-
-// A run with variants is trained in their folders.
-void refuse_variants(const fs::path& folder) {
-  if (!fs::exists(folder / "variants") || fs::exists(folder / "checkpoints")) return;
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder / "variants"))
-    names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  throw CheckpointError(fmt::format("{} holds variants: name the folder of one of them, {}/variants/...; there are {}",
-                                    folder.string(), folder.string(), join(names)));
 }
 
 FoundRun find_run(Session& session, const fs::path& path, const std::vector<std::string>& overrides) {

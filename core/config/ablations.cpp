@@ -152,7 +152,8 @@ class GridCheck {
     std::vector<std::string> names;
     for (const Value& value : list_of(*entry, "score", "frechet")) {
       const auto name = checked(ablate_schema(), "score", value, "table \"ablate\"");
-      if (name) names.push_back(std::get<std::string>(*name));
+      const bool is_new = name && std::find(names.begin(), names.end(), std::get<std::string>(*name)) == names.end();
+      if (is_new) names.push_back(std::get<std::string>(*name));
     }
     return names;
   }

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <optional>
+#include <span>
 
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"

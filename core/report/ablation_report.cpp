@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 
 #include "core/report/ablation_table.hpp"
@@ -14,6 +15,10 @@ namespace sdpipe {
 namespace {
 
 constexpr size_t readable_curves = 8;  // in one plot: as many colours as there are
+
+bool has(const std::vector<std::string>& words, std::string_view word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
 
 // Cells that differ in steps and seed alone: the mean over the seeds against the evaluations.
 struct Curve {
@@ -107,7 +112,7 @@ class ScorePlots {
 
  private:
   static void add_once(std::vector<std::string>& names, const std::string& name) {
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    if (!has(names, name)) names.push_back(name);
   }
 
   template <class F>
@@ -175,10 +180,9 @@ void add_strips(Page& page, const AblationReport& r, const Ablation& scored) {
     if (cell.variant != variant) flush();
     variant = cell.variant;
     if (r.strips[i].empty()) continue;
-    std::string label = fmt::format("{}, {} NFE", setting_of(cell, varying), r.ablation.results[i].nfe);
-    if (std::find(varying.begin(), varying.end(), "seed") != varying.end())
-      label += fmt::format(", seed {}", cell_text(cell, "seed"));
-    Strips::Row row{label, {}};
+    Strips::Row row{fmt::format("{}, {} NFE", setting_of(cell, varying), r.ablation.results[i].nfe), {}};
+    const auto same = [&](const Strips::Row& other) { return other.label == row.label; };
+    if (std::any_of(strips.rows.begin(), strips.rows.end(), same)) continue;  // the first of several seeds stands here
     for (const ByteImage& image : r.strips[i]) row.images.push_back(encode_png(image));
     strips.rows.push_back(std::move(row));
   }
@@ -207,6 +211,8 @@ std::string render_ablation_report(const AblationReport& r) {
               "name, features, data and number of samples are the same. None is an FID.");
   page.heading("Quality against evaluations");
   const Ablation scored = scored_cells(r.ablation);
+  if (!scored.cells.empty() && has(varying_columns(scored), "seed"))
+    page.paragraph("Each point is the mean over the seeds of its setting.");
   for (const std::string& score : score_columns(scored)) ScorePlots(scored, score).add_to(page);
   if (scored.cells.empty())
     page.paragraph("Every cell failed; the reasons stand below the table.");

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <set>
 
-#include "core/config/resolved.hpp"
+#include "core/base/text.hpp"
 #include "core/report/numbers.hpp"
 
 namespace sdpipe {
@@ -169,7 +169,7 @@ std::vector<std::string> table_notes(const Ablation& ablation) {
     if (ablation.results[i].failure.empty()) continue;
     std::vector<std::string> words;
     for (const std::string& column : varying) words.push_back(cell_text(ablation.cells[i], column));
-    notes.push_back(fmt::format("failed: {}: {}", fmt::join(words, ", "), ablation.results[i].failure));
+    notes.push_back(fmt::format("failed: {}: {}", join(words), ablation.results[i].failure));
   }
   return notes;
 }
@@ -182,7 +182,8 @@ std::string aligned(const TextTable& table) {
     width[i] = text_columns(table.columns[i]);
     for (const auto& row : table.rows) {
       width[i] = std::max(width[i], text_columns(row[i]));
-      const bool number = row[i].empty() || row[i][0] == '-' || (row[i][0] >= '0' && row[i][0] <= '9');
+      const bool stands_for_one = row[i].empty() || row[i] == "failed" || row[i] == "none";
+      const bool number = stands_for_one || row[i][0] == '-' || (row[i][0] >= '0' && row[i][0] <= '9');
       is_number[i] = is_number[i] && number;
     }
   }

@@ -133,7 +133,7 @@ TEST_CASE("An ablation has a list of values for each key, and one value is a lis
 sampler = { type = "churned" }
 sample.prior = "gaussian"
 sample.steps = [5, 10]
-score = ["frechet", "recall"]
+score = ["frechet", "recall", "frechet"]
 count = 100
 )");
   REQUIRE(e.grids.size() == 1);
