@@ -132,8 +132,9 @@ typedef struct sdp_host {
   /* The only legal source of randomness, counter-based: out depends on (seed, what the
    * call is for, sample, step, draw, element) and on nothing else, so neither the batch
    * split, nor threads, nor the device matter.  Number your draws: equal `draw` gives
-   * equal numbers, also in vjp.  Axis 0 of out is the batch (in init(): any shape).
-   * Inside apply() and adjoint() it depends on (at->key[b], draw, element) only.  */
+   * equal numbers, also in vjp.  Axis 0 of out is the batch (in init(): any shape; in
+   * select(): 1).  Inside apply() and adjoint() it depends on (at->key[b], draw, element)
+   * only.                                                                       */
   sdp_status (*random)(sdp_ctx *ctx, int32_t distribution, uint32_t draw, sdp_tensor *out) SDP_NOEXCEPT;
   /* cudaStream_t on which inputs are ready and outputs are due; NULL on CPU.
    * Do not synchronise it.                                                      */
