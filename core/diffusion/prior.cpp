@@ -32,12 +32,14 @@ uint64_t key_at(const at::Tensor& keys, int64_t i) { return static_cast<uint64_t
 }  // namespace
 
 PriorStatistics PriorStatistics::estimate(const DataCalibration& data) {
-  std::vector<at::Tensor> corrupted;
-  for (uint32_t k = 0; k < data.n_batches(); ++k) corrupted.push_back(data.corrupt(k, data.level_max()).cpu());
-  const at::Tensor all = at::cat(corrupted), exact = all.to(at::kDouble);
+  std::vector<at::Tensor> clean, corrupted;
+  for (uint32_t k = 0; k < data.n_batches(); ++k) clean.push_back(data.batch(k).cpu());
+  const at::Tensor all = at::cat(clean), exact = all.to(at::kDouble);
   PriorStatistics s;
   const int64_t kept = std::min(all.size(0), prior_pool);
-  s.pool = all.slice(0, 0, kept).contiguous();
+  for (int64_t n = 0; n < kept; n += corrupted.back().size(0))
+    corrupted.push_back(data.corrupt(static_cast<uint32_t>(corrupted.size()), data.level_max()).cpu());
+  s.pool = at::cat(corrupted).slice(0, 0, kept).contiguous();
   s.pool_keys = keys_tensor(data).slice(0, 0, kept).contiguous();
   s.mean = exact.mean(at::IntArrayRef{0});
   const at::Tensor centred = exact - s.mean;
@@ -54,14 +56,15 @@ PriorStatistics PriorStatistics::estimate(const DataCalibration& data) {
   return s;
 }
 
+// "clean": an earlier version kept the covariance of the corrupted images under the plain names.
 NamedTensors PriorStatistics::named() const {
   NamedTensors tensors = {{"prior.pool", pool},
                           {"prior.pool_keys", pool_keys},
                           {"prior.mean", mean},
-                          {"prior.dct_variance", dct_variance},
-                          {"prior.pixel_covariance", pixel_covariance},
-                          {"prior.low_rank", low_rank},
-                          {"prior.residual_variance", residual_variance}};
+                          {"prior.clean_dct_variance", dct_variance},
+                          {"prior.clean_pixel_covariance", pixel_covariance},
+                          {"prior.clean_low_rank", low_rank},
+                          {"prior.clean_residual_variance", residual_variance}};
   std::erase_if(tensors, [](const auto& tensor) { return !tensor.second.defined(); });
   return tensors;
 }
@@ -74,13 +77,21 @@ PriorStatistics PriorStatistics::from(const NamedTensors& tensors) {
   return {get("prior.pool"),
           get("prior.pool_keys"),
           get("prior.mean"),
-          get("prior.dct_variance"),
-          get("prior.pixel_covariance"),
-          get("prior.low_rank"),
-          get("prior.residual_variance")};
+          get("prior.clean_dct_variance"),
+          get("prior.clean_pixel_covariance"),
+          get("prior.clean_low_rank"),
+          get("prior.clean_residual_variance")};
 }
 
 namespace {
+
+void require_covariance(const PriorStatistics& statistics) {
+  if (statistics.dct_variance.defined() && statistics.low_rank.defined() && statistics.residual_variance.defined())
+    return;
+  throw RunError(
+      "sample.prior = \"gaussian\" needs the covariance of the clean images, which this checkpoint does not hold, "
+      "because an earlier version wrote it; use prior = \"empirical\", or train again");
+}
 
 at::Tensor pixel_factor(const PriorStatistics& statistics) {
   if (!statistics.pixel_covariance.defined()) {
@@ -93,12 +104,13 @@ at::Tensor pixel_factor(const PriorStatistics& statistics) {
   return vectors * values.clamp_min(0).sqrt();
 }
 
-void require_low_rank(const PriorStatistics& statistics) {
-  if (statistics.low_rank.defined() && statistics.residual_variance.defined()) return;
-  throw RunError(
-      "sample.basis = \"low_rank\" needs statistics that this checkpoint does not hold, because an earlier version "
-      "wrote it; use basis = \"dct\" or prior = \"empirical\", or train again");
+std::vector<int64_t> batch_shape(const at::Tensor& one, size_t n) {
+  std::vector<int64_t> shape = one.sizes().vec();
+  shape.insert(shape.begin(), static_cast<int64_t>(n));
+  return shape;
 }
+
+constexpr uint32_t draw_of_noise = 0, draw_of_directions = 1, draw_of_residual = 3;  // 2 is low_rank.cpp's
 
 }  // namespace
 
@@ -107,35 +119,41 @@ Prior::Prior(const PriorStatistics& statistics, const Process& process, const Pr
   if (options.prior == "empirical")
     pool_order_ = choose_images(statistics.pool.size(0), statistics.pool.size(0), options.seed);
   if (options.prior != "gaussian") return;
+  require_covariance(statistics);
   if (options.basis == "pixel") factor_ = pixel_factor(statistics);
   if (options.basis == "low_rank") {
-    require_low_rank(statistics);
     factor_ = statistics.low_rank.flatten(1).t().to(at::kDouble);
     residual_std_ = std::sqrt(statistics.residual_variance.item<double>());
   }
 }
 
-// The mean of x_1 given what is drawn before its noise. Sets the keys where they come with the image.
-at::Tensor Prior::mean_image(Start& start, const std::vector<uint64_t>& sample) const {
-  const int64_t n = static_cast<int64_t>(sample.size());
-  std::vector<int64_t> shape = statistics_.mean.sizes().vec();
-  shape.insert(shape.begin(), n);
-  at::Tensor mean = at::zeros(shape, at::TensorOptions(at::kDouble));
-  if (options_.prior == "empirical") {
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t j = *pool_index(sample[static_cast<size_t>(i)]);
-      mean[i].copy_(statistics_.pool[j]);
-      start.keys[static_cast<size_t>(i)] = key_at(statistics_.pool_keys, j);
-    }
-  } else if (options_.prior == "gaussian") {
-    const at::Tensor like = factor_.defined() ? at::empty({n, factor_.size(1)}, mean.options()) : mean;
-    const at::Tensor z = normal_like(like, options_.seed, Purpose::prior, sample, 0, 1);
-    if (factor_.defined())
-      mean = statistics_.mean + at::matmul(z, factor_.t()).view(shape);
-    else
-      mean = statistics_.mean + inverse_dct2(z * statistics_.dct_variance.sqrt());
+at::Tensor Prior::normal(const at::Tensor& like, const std::vector<uint64_t>& sample, uint32_t draw) const {
+  return normal_like(like, options_.seed, Purpose::prior, sample, 0, draw);
+}
+
+// Images of the pool with the keys that corrupted them.
+at::Tensor Prior::from_pool(const std::vector<uint64_t>& sample, std::vector<uint64_t>& keys) const {
+  at::Tensor x = at::empty(batch_shape(statistics_.mean, sample.size()), statistics_.pool.options());
+  for (size_t i = 0; i < sample.size(); ++i) {
+    const int64_t j = *pool_index(sample[i]);
+    x[static_cast<int64_t>(i)].copy_(statistics_.pool[j]);
+    keys[i] = key_at(statistics_.pool_keys, j);
   }
-  return mean;
+  return x;
+}
+
+// mean + F z + sqrt(r) eta
+at::Tensor Prior::clean_images(const std::vector<uint64_t>& sample) const {
+  const std::vector<int64_t> shape = batch_shape(statistics_.mean, sample.size());
+  const at::Tensor like = at::empty(shape, statistics_.mean.options());
+  if (!factor_.defined()) {
+    const at::Tensor z = normal(like, sample, draw_of_directions);
+    return statistics_.mean + inverse_dct2(z * statistics_.dct_variance.sqrt());
+  }
+  const at::Tensor z = normal(at::empty({shape[0], factor_.size(1)}, like.options()), sample, draw_of_directions);
+  at::Tensor x = statistics_.mean + at::matmul(z, factor_.t()).view(shape);
+  if (residual_std_ > 0) x.add_(normal(like, sample, draw_of_residual), residual_std_);
+  return x;
 }
 
 std::optional<int64_t> Prior::pool_index(uint64_t sample) const {
@@ -150,9 +168,13 @@ Start Prior::draw(uint64_t first, int64_t count, const at::TensorOptions& tensor
     sample.push_back(i);
     start.keys.push_back(key_of(options_.seed, i));
   }
-  start.x_1 = mean_image(start, sample).to(tensor_options).contiguous();
-  const double std = std::hypot(process_.path().sigma(1), residual_std_);
-  start.x_1.add_(normal_like(start.x_1, options_.seed, Purpose::prior, sample, 0, 0), std);
+  if (options_.prior == "empirical")
+    start.x_1 = from_pool(sample, start.keys).to(tensor_options);
+  else if (options_.prior == "gaussian")
+    start.x_1 = process_.corrupt(process_.at(1, start.keys), clean_images(sample).to(tensor_options).contiguous());
+  else
+    start.x_1 = at::zeros(batch_shape(statistics_.mean, sample.size()), tensor_options);
+  start.x_1.add_(normal(start.x_1, sample, draw_of_noise), process_.path().sigma(1));
   return start;
 }
 
@@ -163,7 +185,8 @@ std::string Prior::describe() const {
   }
   if (options_.prior == "noise") return "noise: trajectories start from sigma_1 eps";
   return fmt::format(
-      "gaussian ({}): trajectories start from a Gaussian with the mean and covariance of corrupted training images",
+      "gaussian ({}): trajectories start from C_1 x + sigma_1 eps, x Gaussian with the mean and covariance of the "
+      "training images",
       options_.basis);
 }
 

@@ -2,8 +2,10 @@
 // statistics are kept in the checkpoint, so that sampling needs no data set.
 //
 //   empirical   corrupted training images drawn by seed, as in Rissanen et al. (arXiv 2206.13397), plus noise
-//   gaussian    mean and covariance of C_1 x_0, diagonal in the DCT ("dct"), whole ("pixel") or by its largest
-//               directions ("low_rank", see low_rank.hpp), plus noise
+//   gaussian    C_1 of Gaussian images with the mean and covariance of x_0, diagonal in the DCT ("dct"), whole
+//   ("pixel")
+//               or by its largest directions ("low_rank", see low_rank.hpp), plus noise; C_1 with the sample's own key,
+//               because a covariance of C_1 x_0 over many keys is that of no trajectory
 //   noise       sigma_1 eps
 #pragma once
 
@@ -24,8 +26,9 @@ inline constexpr int64_t prior_rank = 256;               // largest directions t
 using NamedTensors = std::map<std::string, at::Tensor>;
 
 struct PriorStatistics {
-  at::Tensor pool;               // (n, channel, height, width), C_1 x_0 without noise
-  at::Tensor pool_keys;          // (n), int64: the bits of each image's key, so that its trajectory uses the same C_t
+  at::Tensor pool;       // (n, channel, height, width), C_1 x_0 without noise
+  at::Tensor pool_keys;  // (n), int64: the bits of each image's key, so that its trajectory uses the same C_t
+  // Of the clean x_0:
   at::Tensor mean;               // (channel, height, width), float64
   at::Tensor dct_variance;       // (channel, height, width), float64
   at::Tensor pixel_covariance;   // (d, d), float64; undefined above pixel_covariance_limit
@@ -61,12 +64,14 @@ class Prior {
   std::string describe() const;
 
  private:
-  at::Tensor mean_image(Start& start, const std::vector<uint64_t>& sample) const;
+  at::Tensor from_pool(const std::vector<uint64_t>& sample, std::vector<uint64_t>& keys) const;
+  at::Tensor clean_images(const std::vector<uint64_t>& sample) const;
+  at::Tensor normal(const at::Tensor& like, const std::vector<uint64_t>& sample, uint32_t draw) const;
   const PriorStatistics& statistics_;
   const Process& process_;
   PriorOptions options_;
-  at::Tensor factor_;        // (d, k), covariance = factor factor^T + residual_std^2 I
-  double residual_std_ = 0;  // drawn with the noise
+  at::Tensor factor_;  // (d, k), covariance = factor factor^T + residual_std^2 I
+  double residual_std_ = 0;
   std::vector<int64_t> pool_order_;
 };
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include "core/diffusion/dct.hpp"
@@ -33,10 +34,10 @@ at::Tensor gaussian_images(int64_t n, int64_t side) {
 }
 
 struct Fixture {
-  explicit Fixture(const Text& text, const at::Tensor& images, Path path = Path({0, 1}, {0.01, sigma_1}))
+  explicit Fixture(const Text& text, const at::Tensor& images, double noise_at_end = sigma_1)
       : setup(text, images.sizes().slice(1).vec()),
         source(images),
-        process(setup.corruption, std::move(path)),
+        process(setup.corruption, Path({0, setup.corruption->level_max()}, {0, noise_at_end})),
         data(source, *setup.corruption, at::kDouble, calibration_images, 256, 3),
         statistics(PriorStatistics::estimate(data)) {}
 
@@ -54,6 +55,12 @@ struct Fixture {
 Text without_corruption() {
   Text text;
   text.corruption = "[corruption]\ntype = \"identity\"\n";
+  return text;
+}
+
+Text blurred() {
+  Text text;
+  text.corruption = "[corruption]\ntype = \"heat_blur\"\nstd_max = 3.0\n";
   return text;
 }
 
@@ -83,30 +90,60 @@ at::Tensor covariance(const at::Tensor& x) {
 
 at::Tensor diagonal(const at::Tensor& v) { return v.reshape({-1}).diag(); }
 
-}  // namespace
-
-TEST_CASE("the statistics are the mean and the covariance of the corrupted images") {
-  const at::Tensor images = gaussian_images(3000, 4);
-  const Fixture f(without_corruption(), images);
-  CHECK(largest_difference(f.statistics.mean, images.mean(at::IntArrayRef{0})) < 1e-3);  // of bytes
-  at::Tensor truth = dct2(images - images.mean(at::IntArrayRef{0})).square().mean(at::IntArrayRef{0});
-  CHECK(largest_difference(f.statistics.dct_variance, truth) < 1e-3);
-  CHECK(largest_difference(f.statistics.pixel_covariance, covariance(images)) < 1e-3);
-  CHECK(f.statistics.pool.size(0) == prior_pool);
-  CHECK(f.statistics.pool_keys.size(0) == prior_pool);
+std::vector<uint64_t> numbers_to(int64_t n) {
+  std::vector<uint64_t> sample(static_cast<size_t>(n));
+  std::iota(sample.begin(), sample.end(), uint64_t{0});
+  return sample;
 }
 
-TEST_CASE("the blurred end of the path has the variance that the blur leaves") {
-  Text text;
-  text.corruption = "[corruption]\ntype = \"heat_blur\"\nstd_max = 3.0\n";
-  const at::Tensor images = gaussian_images(1000, 8);
-  const Fixture f(text, images), clean(without_corruption(), images);
-  const std::vector<double> blurred = numbers(f.statistics.dct_variance),
-                            sharp = numbers(clean.statistics.dct_variance);
-  for (size_t k = 0; k < blurred.size(); ++k) {
-    const double i = static_cast<double>(k / 8), j = static_cast<double>(k % 8), unit = std::acos(-1.0) / 8;
+}  // namespace
+
+TEST_CASE("the statistics are the mean and the covariance of the clean images, whatever corrupts them") {
+  const at::Tensor images = gaussian_images(3000, 4);
+  const at::Tensor truth = dct2(images - images.mean(at::IntArrayRef{0})).square().mean(at::IntArrayRef{0});
+  for (const Text& text : {without_corruption(), blurred(), half_masked()}) {
+    const Fixture f(text, images);
+    CHECK(largest_difference(f.statistics.mean, images.mean(at::IntArrayRef{0})) < 1e-3);  // of bytes
+    CHECK(largest_difference(f.statistics.dct_variance, truth) < 1e-3);
+    CHECK(largest_difference(f.statistics.pixel_covariance, covariance(images)) < 1e-3);
+    CHECK(f.statistics.pool.size(0) == prior_pool);
+    CHECK(f.statistics.pool_keys.size(0) == prior_pool);
+  }
+}
+
+TEST_CASE("the pool holds C_1 x_0 of the calibration images") {
+  const Fixture f(half_masked(), gaussian_images(1100, 4));
+  at::Tensor expected =
+      at::cat({f.data.corrupt(0, 0.5), f.data.corrupt(1, 0.5), f.data.corrupt(2, 0.5), f.data.corrupt(3, 0.5)});
+  CHECK(bit_equal(f.statistics.pool, expected.slice(0, 0, prior_pool)));
+}
+
+TEST_CASE("a gaussian prior under a blur has the variance that the blur leaves, and the noise") {
+  const Fixture f(blurred(), gaussian_images(1000, 4));
+  const int64_t n = 20000;
+  at::Tensor left = f.statistics.dct_variance.clone();
+  for (int64_t k = 0; k < 16; ++k) {
+    const double i = static_cast<double>(k / 4), j = static_cast<double>(k % 4), unit = std::acos(-1.0) / 4;
     const double factor = std::exp(-0.5 * 9 * unit * unit * (i * i + j * j));
-    CHECK(blurred[k] == Approx(sharp[k] * factor * factor).margin(1e-12));
+    left.data_ptr<double>()[k] *= factor * factor;
+  }
+  check_covariance(covariance(dct2(f.draw("gaussian", "dct", 0, n).x_1)), diagonal(left + sigma_1 * sigma_1), n, 6);
+}
+
+TEST_CASE("where a key's mask shows two pixels their covariance is that of the images; what it hides is noise") {
+  const Fixture f(half_masked(), gaussian_images(300, 4));
+  const int64_t n = 20000;
+  for (const char* basis : {"pixel", "low_rank"}) {
+    const Start start = f.draw("gaussian", basis, 0, n);
+    const Points at = f.process.at(1, start.keys);
+    const at::Tensor seen = f.process.corrupt(at, at::ones({n, 1, 4, 4}, at::kDouble)).flatten(1);
+    const at::Tensor x = start.x_1.flatten(1), mean = f.statistics.mean.flatten();
+    const at::Tensor centred = (x - mean) * seen, pairs = at::matmul(seen.t(), seen);
+    at::Tensor truth = f.statistics.pixel_covariance.clone();
+    truth.diagonal().add_(sigma_1 * sigma_1);
+    check_covariance(at::matmul(centred.t(), centred) / pairs, truth, pairs.min().item<double>(), 6);
+    const at::Tensor eps = normal_like(start.x_1, 11, Purpose::prior, numbers_to(n), 0, 0).flatten(1);
+    CHECK(bit_equal(x * (1 - seen), sigma_1 * eps * (1 - seen)));
   }
 }
 
@@ -134,13 +171,11 @@ at::Tensor low_rank_covariance(const PriorStatistics& s) {
   return at::matmul(f.t(), f) + s.residual_variance * at::eye(f.size(1), at::kDouble);
 }
 
-TEST_CASE("the low-rank covariance of few pixels, or of few images, is the whole one, masked or not") {
-  for (const Text& text : {without_corruption(), half_masked()}) {
-    for (const int64_t n : {300, 10}) {
-      const Fixture f(text, gaussian_images(n, 4));
-      CHECK(f.statistics.low_rank.size(0) == std::min<int64_t>(n - 1, 16));
-      CHECK(largest_difference(low_rank_covariance(f.statistics), f.statistics.pixel_covariance) < 1e-14);
-    }
+TEST_CASE("the low-rank covariance of few pixels, or of few images, is the whole one") {
+  for (const int64_t n : {300, 10}) {
+    const Fixture f(without_corruption(), gaussian_images(n, 4));
+    CHECK(f.statistics.low_rank.size(0) == std::min<int64_t>(n - 1, 16));
+    CHECK(largest_difference(low_rank_covariance(f.statistics), f.statistics.pixel_covariance) < 1e-14);
   }
 }
 
@@ -153,30 +188,49 @@ TEST_CASE("256 directions are kept of many, and all of the variance") {
 }
 
 TEST_CASE(
-    "a low-rank prior is mean + F^T z + sqrt(r + sigma_1^2) eps, so its covariance is F^T F + (r + sigma_1^2) I") {
-  const Fixture f(half_masked(), gaussian_images(300, 17));
-  const Start start = f.draw("gaussian", "low_rank", 5, 3);
-  const std::vector<uint64_t> sample = {5, 6, 7};
-  const at::Tensor z = normal_like(at::ones({3, prior_rank}, at::kDouble), 11, Purpose::prior, sample, 0, 1);
-  const at::Tensor eps = normal_like(start.x_1, 11, Purpose::prior, sample, 0, 0);
-  const double std = std::sqrt(f.statistics.residual_variance.item<double>() + sigma_1 * sigma_1);
-  const at::Tensor colour = at::matmul(z, f.statistics.low_rank.flatten(1)).view({3, 1, 17, 17});
-  CHECK(largest_difference(start.x_1, f.statistics.mean + colour + std * eps) < 1e-14);
+    "a gaussian prior is C_1(key) (mean + F^T z + sqrt(r) eta) + sigma_1 eps, so its covariance is C_1 S C_1^T + "
+    "sigma_1^2 I for each key") {
+  for (const Text& text : {blurred(), half_masked()}) {
+    const Fixture f(text, gaussian_images(300, 17));
+    const std::vector<uint64_t> sample = {5, 6, 7};
+    const at::Tensor like = at::ones({3, 1, 17, 17}, at::kDouble);
+    const auto normal = [&](const at::Tensor& x, uint32_t draw) {
+      return normal_like(x, 11, Purpose::prior, sample, 0, draw);
+    };
+    const at::Tensor r = f.statistics.residual_variance, eta = normal(like, 3), eps = normal(like, 0);
+    CHECK(r.item<double>() > 0);
+    const at::Tensor directions =
+        at::matmul(normal(at::ones({3, prior_rank}, at::kDouble), 1), f.statistics.low_rank.flatten(1))
+            .view({3, 1, 17, 17});
+    const at::Tensor low_rank = f.statistics.mean + directions + r.sqrt() * eta;
+    const at::Tensor smooth = f.statistics.mean + inverse_dct2(f.statistics.dct_variance.sqrt() * normal(like, 1));
+    for (const auto& [basis, clean] : {std::pair("low_rank", low_rank), {"dct", smooth}}) {
+      const Start start = f.draw("gaussian", basis, 5, 3);
+      const at::Tensor expected = f.process.corrupt(f.process.at(1, start.keys), clean) + sigma_1 * eps;
+      CHECK(largest_difference(start.x_1, expected) < 1e-14);
+      CHECK(start.keys == std::vector<uint64_t>{key_of(11, 5), key_of(11, 6), key_of(11, 7)});
+    }
+  }
 }
 
-TEST_CASE("a checkpoint from before the low-rank statistics says so, and other priors still work") {
+TEST_CASE("a checkpoint from before the statistics of clean images says so, and other priors still work") {
   const Fixture f(half_masked(), gaussian_images(40, 4));
-  NamedTensors tensors = f.statistics.named();
-  tensors.erase("prior.low_rank");
-  tensors.erase("prior.residual_variance");
+  NamedTensors tensors;
+  for (const auto& [name, tensor] : f.statistics.named()) {
+    const size_t at = name.find("clean_");
+    tensors[at == std::string::npos ? name : std::string(name).erase(at, 6)] = tensor;
+  }
   const PriorStatistics old = PriorStatistics::from(tensors);
-  CHECK(message_of<RunError>([&] {
-          Prior(old, f.process, {"gaussian", "low_rank", 0});
-        }) ==
-        "sample.basis = \"low_rank\" needs statistics that this checkpoint does not hold, because an earlier version "
-        "wrote it; use basis = \"dct\" or prior = \"empirical\", or train again");
-  CHECK_NOTHROW(Prior(old, f.process, {"gaussian", "dct", 0}).draw(0, 1, at::kDouble));
-  CHECK(old.named().size() == 5);
+  for (const char* basis : {"dct", "pixel", "low_rank"}) {
+    CHECK(message_of<RunError>([&] {
+            Prior(old, f.process, {"gaussian", basis, 0});
+          }) ==
+          "sample.prior = \"gaussian\" needs the covariance of the clean images, which this checkpoint does not hold, "
+          "because an earlier version wrote it; use prior = \"empirical\", or train again");
+  }
+  CHECK_NOTHROW(Prior(old, f.process, {"empirical", "dct", 0}).draw(0, 1, at::kDouble));
+  CHECK_NOTHROW(Prior(old, f.process, {"noise", "dct", 0}).draw(0, 1, at::kDouble));
+  CHECK(old.named().size() == 3);
 }
 
 TEST_CASE("the noise prior is sigma_1 times standard normal noise") {
@@ -189,7 +243,7 @@ TEST_CASE("the noise prior is sigma_1 times standard normal noise") {
 
 TEST_CASE("the empirical prior starts from pool images, each with the key that corrupted it") {
   // Without noise at the end: x_1 is C_1 x_0 itself. No byte is 0 in [-1, 1], so a zero is a masked pixel.
-  const Fixture f(half_masked(), gaussian_images(40, 4), Path({0, 0.5}, {0, 0}));
+  const Fixture f(half_masked(), gaussian_images(40, 4), 0);
   const Start start = f.draw("empirical", "dct", 0, 40);
   const Points at = f.process.at(1.0, start.keys);
   CHECK(bit_equal(f.process.corrupt(at, start.x_1), start.x_1));
@@ -265,9 +319,9 @@ TEST_CASE("a prior says what it is") {
         "stay near "
         "that image");
   CHECK(words("noise", "dct") == "noise: trajectories start from sigma_1 eps");
-  CHECK(
-      words("gaussian", "pixel") ==
-      "gaussian (pixel): trajectories start from a Gaussian with the mean and covariance of corrupted training images");
+  CHECK(words("gaussian", "pixel") ==
+        "gaussian (pixel): trajectories start from C_1 x + sigma_1 eps, x Gaussian with the mean and covariance of the "
+        "training images");
 }
 
 TEST_CASE("calibration images are different ones, chosen by seed") {
