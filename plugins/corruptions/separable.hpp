@@ -21,13 +21,14 @@ class SeparableOperator {
   template <class T, class Axis>
   void apply(const sdp::Point& at, sdp::Batch<const T> x, sdp::Batch<T> y, bool transposed, Axis axis) const {
     std::vector<T> half(size_.channels * size_.height * padded<T>(size_.width));
+    const size_t kept = std::max<size_t>(64, 2 * static_cast<size_t>(x.size()));
     std::shared_ptr<const Matrices<T>> a;
     for (int64_t b = 0; b < x.size(); ++b) {
       if (at.level[b] == 0) {
         std::copy_n(x[b], x.stride(), y[b]);
         continue;
       }
-      if (!a || a->level != at.level[b]) a = matrices<T>(at.level[b], transposed, axis);
+      if (!a || a->level != at.level[b]) a = matrices<T>(at.level[b], transposed, kept, axis);
       multiply_planes(*a, x[b], y[b], half.data());
     }
   }
@@ -41,7 +42,7 @@ class SeparableOperator {
   };
 
   // The matrices of the levels used last: a sampler asks for the same two for a whole batch, the gradient of a loss for
-  // those of its own batch again.
+  // those of its own batch again, for which both forms of a batch of levels must fit.
   template <class T>
   struct Cache {
     std::mutex mutex;
@@ -49,7 +50,7 @@ class SeparableOperator {
   };
 
   template <class T, class Axis>
-  std::shared_ptr<const Matrices<T>> matrices(double level, bool transposed, Axis axis) const {
+  std::shared_ptr<const Matrices<T>> matrices(double level, bool transposed, size_t kept, Axis axis) const {
     auto& [mutex, recent] = std::get<Cache<T>>(caches_);
     const std::lock_guard lock(mutex);
     for (const auto& entry : recent) {
@@ -59,7 +60,7 @@ class SeparableOperator {
     recent.push_front(
         std::make_shared<const Matrices<T>>(Matrices<T>{level, transposed, laid_out(axis(h, level), h, h, transposed),
                                                         laid_out(axis(w, level), w, padded<T>(w), !transposed)}));
-    if (recent.size() > 64) recent.pop_back();
+    if (recent.size() > kept) recent.pop_back();
     return recent.front();
   }
 
