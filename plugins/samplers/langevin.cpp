@@ -27,12 +27,17 @@ struct Langevin {
   void step(sdp::Call& call, const sdp::Path& path, uint32_t k, sdp_tensor* x) const {
     const sdpipe::Step n(path, k);
     predict(call, path, n, x);
-    for (int64_t i = 1; i <= corrections && n.sigma_s > 0; ++i) {
-      correct(call, path, n, static_cast<uint32_t>(i), x);
-    }
+    if (n.sigma_s == 0 || corrections == 0) return;
+    const Room room{call.scratch(x), call.scratch(x), call.scratch(x)};
+    for (int64_t i = 1; i <= corrections; ++i) correct(call, path, n, static_cast<uint32_t>(i), room, x);
   }
 
  private:
+  // Scratch tensors live until the step ends: one set serves all corrections.
+  struct Room {
+    sdp_tensor *x0_hat, *score, *eta;
+  };
+
   void predict(const sdp::Call& call, const sdp::Path& path, const sdpipe::Step& n, sdp_tensor* x) const {
     const sdp_tensor* x0_hat = sdpipe::denoise(call, path, n.t, x);
     if (predictor == Predictor::ddim) return sdpipe::advance(call, path, n, x0_hat, n.ratio(), x);
@@ -40,16 +45,16 @@ struct Langevin {
     sdpipe::add_noise(call, n.ratio() * n.removed(), x);
   }
 
-  void correct(const sdp::Call& call, const sdp::Path& path, const sdpipe::Step& n, uint32_t draw,
+  void correct(const sdp::Call& call, const sdp::Path& path, const sdpipe::Step& n, uint32_t draw, const Room& room,
                sdp_tensor* x) const {
-    sdp_tensor* score = call.scratch(x);
-    sdp_tensor* eta = call.scratch(x);
-    path.corrupt(n.s, sdpipe::denoise(call, path, n.s, x), score);
+    const auto [x0_hat, score, eta] = room;
+    path.denoise(n.s, x, x0_hat);
+    path.corrupt(n.s, x0_hat, score);
     const double precision = 1 / (n.sigma_s * n.sigma_s);
     call.lincomb(score, {precision, -precision}, {score, x});
     call.normal(draw, eta);
     const std::vector<double> eps = step_sizes(score, eta, n.sigma_s);
-    sdp::dispatch(*x, [&](auto zero) { move<decltype(zero)>(eps, score, eta, x); });
+    sdp::dispatch(*x, [&](auto zero) { move<decltype(zero)>(eps, room.score, room.eta, x); });
   }
 
   std::vector<double> step_sizes(const sdp_tensor* score, const sdp_tensor* eta, double sigma) const {
