@@ -23,12 +23,15 @@ at::Tensor dct_matrix(int64_t n, const at::TensorOptions& options) {
   return matrix.to(options);
 }
 
-at::Tensor dct2(const at::Tensor& x) {
-  return at::matmul(at::matmul(dct_matrix(x.size(-2), x.options()), x), dct_matrix(x.size(-1), x.options()).t());
-}
+Dct::Dct(int64_t height, int64_t width, const at::TensorOptions& options)
+    : rows_(dct_matrix(height, options)), columns_(dct_matrix(width, options)) {}
 
-at::Tensor inverse_dct2(const at::Tensor& c) {
-  return at::matmul(at::matmul(dct_matrix(c.size(-2), c.options()).t(), c), dct_matrix(c.size(-1), c.options()));
-}
+at::Tensor Dct::forward(const at::Tensor& x) const { return at::matmul(at::matmul(rows_, x), columns_.t()); }
+
+at::Tensor Dct::inverse(const at::Tensor& c) const { return at::matmul(at::matmul(rows_.t(), c), columns_); }
+
+at::Tensor dct2(const at::Tensor& x) { return Dct(x.size(-2), x.size(-1), x.options()).forward(x); }
+
+at::Tensor inverse_dct2(const at::Tensor& c) { return Dct(c.size(-2), c.size(-1), c.options()).inverse(c); }
 
 }  // namespace sdpipe

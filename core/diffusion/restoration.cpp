@@ -141,10 +141,11 @@ LinearMap map_of(const Process& process, const Points& at) {
           [&](const at::Tensor& d) { return process.adjoint(at, d); }};
 }
 
-// sigma_y^2 (|d|^2 + |C_t d|^2 / sigma_t^2); what is known of images is never surer than their bytes.
+// sigma_y^2 (|d|^2 + |C_t d|^2 / sigma_t^2). Neither y nor x_t is surer than bytes: with sigma_y = 0 nothing would hold
+// d to x_t where A sees nothing.
 Penalty penalty_of(const Measurement& a, const Process& process, const Points& at) {
-  const double variance = a.sigma() * a.sigma(), sigma_t = std::max(at.sigma.front(), byte_noise);
-  return {variance, variance / (sigma_t * sigma_t), map_of(process, at)};
+  const double sigma_y = std::max(a.sigma(), byte_noise), sigma_t = std::max(at.sigma.front(), byte_noise);
+  return {sigma_y * sigma_y, sigma_y * sigma_y / (sigma_t * sigma_t), map_of(process, at)};
 }
 
 // x -> outer(inner(x))
@@ -160,8 +161,9 @@ LinearMap root_of(const ImageLaw& law, const at::Tensor& like) {
   const auto squares = [&](int64_t n) { return at::arange(n, exact).square(); };
   const at::Tensor power = (squares(like.size(-2)).view({-1, 1}) + squares(like.size(-1)) + 1).pow(-law.exponent);
   const at::Tensor root = (power * (law.variance / power.mean())).sqrt().to(like.options());
-  return {[root](const at::Tensor& z) { return inverse_dct2(root * z); },
-          [root](const at::Tensor& x) { return root * dct2(x); }};
+  const Dct dct(like.size(-2), like.size(-1), like.options());
+  return {[root, dct](const at::Tensor& z) { return dct.inverse(root * z); },
+          [root, dct](const at::Tensor& x) { return root * dct.forward(x); }};
 }
 
 // With d = B z and Q times sigma_y^2, the penalty is sigma_y^2 (|z|^2 + |C_t B z|^2 / sigma_t^2).

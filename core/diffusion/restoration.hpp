@@ -11,9 +11,10 @@
 //
 // With S = I and C_t = I the last two are |d|^2 / r_t^2, r_t^2 = sigma_t^2 / (1 + sigma_t^2), and the minimiser is that
 // of PiGDM (Song, Vahdat, Mardani, Kautz, ICLR 2023), x0_hat + A^T (A A^T + (sigma_y^2 / r_t^2) I)^-1 (y - A x0_hat);
-// with sigma_y = 0 it is DDNM's x0_hat + A^+ (y - A x0_hat) (Wang, Yu, Zhang, arXiv 2212.00490). Another C_t, and an S
-// that is not white, are ours. Guidance goes along the gradient of DPS (Chung et al., arXiv 2209.14687), for S = I; the
-// length of its step is ours: the minimum of Q in that direction.
+// as sigma_y tends to 0, it tends to DDNM's x0_hat + A^+ (y - A x0_hat) (Wang, Yu, Zhang, arXiv 2212.00490). Another
+// C_t, and an S that is not white, are ours; so is that sigma_y and sigma_t count as no less than byte_noise, without
+// which sigma_y = 0 would silence the last two terms where A sees nothing. Guidance goes along the gradient of DPS
+// (Chung et al., arXiv 2209.14687), for S = I; the length of its step is ours: the minimum of Q in that direction.
 #pragma once
 
 #include "core/diffusion/trajectory.hpp"

@@ -1,7 +1,6 @@
 #include "core/diffusion/trajectory.hpp"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/zeros.h>
 
 #include "tests/diffusion/setup.hpp"
 
@@ -12,18 +11,12 @@ namespace {
 
 const std::vector<std::string> samplers = {"naive", "momentum", "ancestral", "ddim", "multistep"};
 
-ParamSet room_for(const Model& model) {
-  std::vector<at::Tensor> tensors;
-  for (const ModelParamInfo& p : model.params()) tensors.push_back(at::zeros(p.shape, at::kDouble));
-  return ParamSet(std::move(tensors));
-}
-
 // An exact model, its process, and starts for six trajectories.
 struct Fixture {
   explicit Fixture(const Text& text = {}, const SampleShape& shape = {1, 4, 4})
       : setup(text, shape),
         model(make_model(setup.pipeline, shape)),
-        params(room_for(model)),
+        params(storage(model)),
         denoiser(model, params, setup.process) {
     model.init(params, 0);
     params.changed();

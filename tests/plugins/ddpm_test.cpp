@@ -1,5 +1,4 @@
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/zeros.h>
 
 #include <map>
 
@@ -17,12 +16,6 @@ const std::string tiny = "ch = 32\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_re
 
 Model network(const std::string& id, const std::string& toml, const SampleShape& sample) {
   return Model(plugin(id), settings(plugin(id), toml), sample);
-}
-
-ParamSet storage(const Model& model) {
-  std::vector<at::Tensor> tensors;
-  for (const ModelParamInfo& p : model.params()) tensors.push_back(at::zeros(p.shape, at::kDouble));
-  return ParamSet(std::move(tensors));
 }
 
 std::map<std::string, at::Tensor> named(const Model& model, const ParamSet& set) {

@@ -14,16 +14,6 @@ namespace sdpipe::testing {
 
 const SampleShape small_sample = {1, 3, 4};
 
-namespace {
-
-ParamSet storage(const Model& model) {
-  std::vector<at::Tensor> tensors;
-  for (const ModelParamInfo& p : model.params()) tensors.push_back(at::zeros(p.shape, at::kDouble));
-  return ParamSet(tensors);
-}
-
-}  // namespace
-
 GaussianSetting::GaussianSetting(std::shared_ptr<const Corruption> corruption, Path path, const SampleShape& shape,
                                  const std::string& wiener)
     : sample(shape),

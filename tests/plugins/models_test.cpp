@@ -24,11 +24,6 @@ struct Denoiser {
       : model(plugin(id), settings(plugin(id), toml), shape), corruption(std::move(c)), params(storage(model)) {
     model.init(params, 5);
   }
-  static ParamSet storage(const Model& model) {
-    std::vector<at::Tensor> tensors;
-    for (const ModelParamInfo& p : model.params()) tensors.push_back(at::zeros(p.shape, at::kDouble));
-    return ParamSet(tensors);
-  }
   ModelCall call(const Points& at) const {
     CallScope scope;
     scope.corruption = corruption.get();
@@ -60,15 +55,6 @@ double vjp_error(const Denoiser& d, const Points& at) {
       (d.model.forward(d.call(at), x + direction * h) - d.model.forward(d.call(at), x - direction * h)) / (2 * h);
   // Per sample: each has its own operator.
   return largest_difference((gx * direction).sum({1, 2, 3}), (gy * change).sum({1, 2, 3}));
-}
-
-std::string failure(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-  return "no failure";
 }
 
 }  // namespace
@@ -243,7 +229,7 @@ TEST_CASE("the exact denoisers have no gradients with respect to parameters") {
   const std::shared_ptr<const Corruption> blur = corruption("heat_blur", "std_max = 2.0", sample);
   for (const std::string id : {"wiener", "empirical"}) {
     const Denoiser d(id, id == "empirical" ? "count = 3" : "", blur);
-    const ParamSet gradients = Denoiser::storage(d.model);
+    const ParamSet gradients = storage(d.model);
     CHECK(d.model.is_fitted());
     CHECK(failure([&] {
             auto [y, saved] = d.model.forward_saving(d.call(mixed(2.0)), batch(1));

@@ -4,7 +4,6 @@
 #include <ATen/ops/cos.h>
 #include <ATen/ops/dot.h>
 #include <ATen/ops/norm.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <array>
@@ -24,12 +23,6 @@ namespace {
 
 double relative(const at::Tensor& found, const at::Tensor& expected) {
   return (found.to(at::kDouble) - expected).norm().item<double>() / expected.norm().item<double>();
-}
-
-ParamSet storage(const Model& model, at::ScalarType dtype) {
-  std::vector<at::Tensor> tensors;
-  for (const ModelParamInfo& p : model.params()) tensors.push_back(at::zeros(p.shape, at::TensorOptions(dtype)));
-  return ParamSet(std::move(tensors));
 }
 
 ParamSet weights(const Model& model, const Fixture& fixture, at::ScalarType dtype) {

@@ -42,15 +42,6 @@ GaussianSetting blurred_at_sigma(double sigma) {
           Path(levels("linear", "", TestData(4.0)), std::vector<double>(path_points, sigma)), sample};
 }
 
-std::string failure(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-  return "no failure";
-}
-
 }  // namespace
 
 TEST_CASE("the first multistep step is ddim's, the second is not") {

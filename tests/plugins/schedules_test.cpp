@@ -26,15 +26,6 @@ void check_near(const std::vector<double>& values, const std::vector<double>& ex
   for (size_t i = 0; i < values.size(); ++i) CHECK(values[i] == Approx(expected[i]).epsilon(1e-13).margin(1e-15));
 }
 
-std::string failure(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-  return "no failure";
-}
-
 }  // namespace
 
 TEST_CASE("linear levels are a power of t") {

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <map>
@@ -24,6 +25,21 @@ Settings settings(const Plugin& plugin, const std::string& toml) {
   Settings result = check_table(plugin.schema, document.root, "table \"" + plugin.id() + "\"", {}, problems);
   if (!problems.empty()) throw UsageError(problems.front().text);
   return result;
+}
+
+ParamSet storage(const Model& model, at::ScalarType dtype) {
+  std::vector<at::Tensor> tensors;
+  for (const ModelParamInfo& p : model.params()) tensors.push_back(at::zeros(p.shape, at::TensorOptions(dtype)));
+  return ParamSet(std::move(tensors));
+}
+
+std::string failure(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+  return "no failure";
 }
 
 std::unique_ptr<Corruption> corruption(const std::string& id, const std::string& toml, const SampleShape& sample) {

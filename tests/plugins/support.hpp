@@ -17,6 +17,11 @@ const Plugin& plugin(const std::string& id);
 // `toml` is the body of the plugin's table.
 Settings settings(const Plugin& plugin, const std::string& toml = "");
 
+// Zeros for a model's parameters.
+ParamSet storage(const Model& model, at::ScalarType dtype = at::kDouble);
+// What it throws says; "no failure" where nothing is thrown.
+std::string failure(const std::function<void()>& action);
+
 std::unique_ptr<Corruption> corruption(const std::string& id, const std::string& toml, const SampleShape& sample);
 
 // Batch samples at one level; keys 0, 1, 2 ...

@@ -28,16 +28,6 @@ ParamSet filled(const Model& m, double value) {
   return ParamSet(tensors);
 }
 
-template <class F>
-std::string failure(F&& f) {
-  try {
-    f();
-  } catch (const PluginFailure& e) {
-    return e.what();
-  }
-  return "no failure";
-}
-
 std::string forward_failure(const std::string& id) {
   const Model m = model(id);
   const ParamSet params = filled(m, 1);

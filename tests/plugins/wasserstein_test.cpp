@@ -17,19 +17,6 @@ using namespace sdpipe::testing;
 
 namespace {
 
-std::string failure(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const std::exception& e) {
-    return e.what();
-  }
-  return "no failure";
-}
-
-}  // namespace
-
-namespace {
-
 // Six images of two pixels in two batches, turned by level * pi / 2: a linear operator that moves points past each
 // other, so that the estimators differ.
 at::Tensor turned(const at::Tensor& x, double level) {
