@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "core/config/tables.hpp"
 
 namespace sdpipe {
@@ -11,13 +9,6 @@ namespace {
 
 void complain(std::vector<Problem>& problems, const Position& where, std::string_view text) {
   problems.push_back({where, fmt::format("table \"data\": {}", text)});
-}
-
-// Null where it was refused.
-const Settings::Entry* find(const Settings& settings, std::string_view key) {
-  const auto& entries = settings.entries();
-  const auto it = std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.key == key; });
-  return it == entries.end() ? nullptr : &*it;
 }
 
 std::optional<std::array<int64_t, 2>> check_center(const Value& value, std::vector<Problem>& problems) {
@@ -45,7 +36,7 @@ std::optional<Crop> check_crop(const Value& value, std::vector<Problem>& problem
   }
   const Settings settings = check_table(crop_schema(), *table, "table \"data.crop\"", {"center"}, problems);
   Crop crop;
-  if (const auto* size = find(settings, "size")) crop.size = std::get<int64_t>(size->value);
+  if (const auto* size = settings.find("size")) crop.size = std::get<int64_t>(size->value);
   if (const Table::Entry* center = table->find("center")) crop.center = check_center(center->value, problems);
   return crop;
 }
@@ -63,7 +54,7 @@ void check_idle_keys(const std::string& type, const Settings& settings, const Ta
     const bool folders_own =
         param.key == "channels" || param.key == "resize" || param.key == "on_bad_file" || param.key == "held_out";
     const bool idle = folder ? param.key == "split" : folders_own;
-    const Settings::Entry* entry = find(settings, param.key);
+    const Settings::Entry* entry = settings.find(param.key);
     if (idle && entry && entry->value != *param.def) refuse(entry->where, param.key);
   }
   const Table::Entry* crop = table.find("crop");
@@ -75,12 +66,12 @@ void check_idle_keys(const std::string& type, const Settings& settings, const Ta
 DataTable check_data_table(const Table& table, std::vector<Problem>& problems) {
   DataTable data;
   data.settings = check_table(data_schema(), table, "table \"data\"", {"crop"}, problems);
-  const Settings::Entry* channels = find(data.settings, "channels");
+  const Settings::Entry* channels = data.settings.find("channels");
   if (channels && std::get<int64_t>(channels->value) == 2) {
     complain(problems, channels->where, "parameter \"channels\" must be 0, 1 or 3, not 2");
   }
   if (const Table::Entry* crop = table.find("crop")) data.crop = check_crop(crop->value, problems);
-  const Settings::Entry* type = find(data.settings, "type");
+  const Settings::Entry* type = data.settings.find("type");
   if (type) check_idle_keys(std::get<std::string>(type->value), data.settings, table, problems);
   return data;
 }

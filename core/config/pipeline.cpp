@@ -92,16 +92,9 @@ class Checker {
     return check_table(schema, found ? *found : absent, fmt::format("table \"{}\"", name), {}, problems_);
   }
 
-  // Entry of a host table for filling in a default that depends on something else; null where it was refused.
-  static Settings::Entry* entry(Settings& settings, std::string_view key) {
-    auto& entries = settings.entries();
-    const auto it = std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.key == key; });
-    return it == entries.end() ? nullptr : &*it;
-  }
-
   void check_run(Pipeline& pipeline) {
     pipeline.run = host_table(run_schema(), "run", table("run"));
-    Settings::Entry* name = entry(pipeline.run, "name");
+    Settings::Entry* name = pipeline.run.find("name");
     if (!name) return;
     if (!name->is_set) name->value = file_.stem().string();
     const std::string& text = std::get<std::string>(name->value);
@@ -143,7 +136,7 @@ class Checker {
     if (pipeline.model.plugin) check_model_against_train(pipeline, found);
     if (!pipeline.train) return;
     Settings& train = *pipeline.train;
-    const Settings::Entry* betas = entry(train, "betas");
+    const Settings::Entry* betas = train.find("betas");
     if (betas && std::get<std::vector<double>>(betas->value).size() != 2) {
       complain(betas->where,
                "table \"train\": parameter \"betas\" must have 2 elements, the decays of Adam's two moments");
@@ -163,9 +156,9 @@ class Checker {
   }
 
   void check_train_lengths(Settings& train) {
-    const Settings::Entry* images = entry(train, "images");
-    const Settings::Entry* batch = entry(train, "batch");
-    Settings::Entry* every = entry(train, "checkpoint_every_images");
+    const Settings::Entry* images = train.find("images");
+    const Settings::Entry* batch = train.find("batch");
+    Settings::Entry* every = train.find("checkpoint_every_images");
     if (!images || !batch || !every) return;
     const int64_t n = std::get<int64_t>(images->value), b = std::get<int64_t>(batch->value);
     if (n < b) {
@@ -177,8 +170,8 @@ class Checker {
 
   void check_sample(Pipeline& pipeline) {
     pipeline.sample = host_table(sample_schema(), "sample", table("sample"));
-    Settings::Entry* seed = entry(pipeline.sample, "seed");
-    const Settings::Entry* run_seed = entry(pipeline.run, "seed");
+    Settings::Entry* seed = pipeline.sample.find("seed");
+    const Settings::Entry* run_seed = pipeline.run.find("seed");
     if (seed && run_seed && !seed->is_set) seed->value = run_seed->value;
   }
 
@@ -208,8 +201,8 @@ void check_capability(const Settings& run, const PluginChoice& choice, std::vect
   if (!choice.plugin) return;
   const sdp_descriptor& d = *choice.plugin->descriptor;
   const auto set_to = [&](std::string_view key, std::string_view value) {
-    return std::any_of(run.entries().begin(), run.entries().end(),
-                       [&](const auto& e) { return e.key == key && std::get<std::string>(e.value) == value; });
+    const Settings::Entry* entry = run.find(key);
+    return entry && std::get<std::string>(entry->value) == value;
   };
   const auto refuse = [&](std::string_view setting, std::string_view lacks) {
     problems.push_back({choice.where, fmt::format("{} \"{}\" cannot be used with run.{}: it does not offer {}",
@@ -225,10 +218,8 @@ Pipeline check_pipeline(const Document& document, const std::filesystem::path& f
 }
 
 Position position_of(const PluginChoice& choice, std::string_view key) {
-  for (const Settings::Entry& entry : choice.settings.entries()) {
-    if (entry.key == key) return entry.where;
-  }
-  return choice.where;
+  const Settings::Entry* entry = choice.settings.find(key);
+  return entry ? entry->where : choice.where;
 }
 
 }  // namespace sdpipe

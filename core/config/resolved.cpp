@@ -30,16 +30,10 @@ void write_data(std::string& out, const Pipeline& pipeline) {
 
 // ------------------------------------------------------------------------------------------------ variants, ablations
 
-const Settings::Entry* find(const Settings& settings, std::string_view key) {
-  const auto& entries = settings.entries();
-  const auto it = std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.key == key; });
-  return it == entries.end() ? nullptr : &*it;
-}
-
 // What differs from `base`, as `train.batch = 64`; run.name follows from the variant's own.
 void write_differences(std::string& out, std::string_view table, const Settings& base, const Settings& settings) {
   for (const Settings::Entry& entry : settings.entries()) {
-    const Settings::Entry* old = find(base, entry.key);
+    const Settings::Entry* old = base.find(entry.key);
     const bool same = old && toml_text(old->value) == toml_text(entry.value);
     if (!same && !(table == "run" && entry.key == "name"))
       out += fmt::format("{}.{} = {}\n", table, entry.key, toml_text(entry.value));

@@ -162,13 +162,6 @@ std::optional<std::string> name_of(const Table& table, const std::string& run, s
   return refuse(where, fmt::format("table \"variant\": \"{}\" is the name of an earlier variant", *name));
 }
 
-// Null where it was refused.
-Settings::Entry* entry_of(Settings& settings, std::string_view key) {
-  auto& entries = settings.entries();
-  const auto it = std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.key == key; });
-  return it == entries.end() ? nullptr : &*it;
-}
-
 }  // namespace
 
 std::vector<const Table*> list_of_tables(const Document& document, std::string_view name,
@@ -196,9 +189,8 @@ std::vector<Variant> check_variants(const Document& document, const Pipeline& ba
   const std::vector<Problem> of_base = problems;
   std::vector<Variant> variants;
   std::set<std::string> taken;
-  Pipeline given = base;
-  const Settings::Entry* run = entry_of(given.run, "name");
-  const Settings::Entry* seed = entry_of(given.sample, "seed");
+  const Settings::Entry* run = base.run.find("name");
+  const Settings::Entry* seed = base.sample.find("seed");
   for (const Table* table : list_of_tables(document, "variant", problems)) {
     const std::string run_name = run ? std::get<std::string>(run->value) : "";
     const std::optional<std::string> name = name_of(*table, run_name, taken, problems);
@@ -206,8 +198,8 @@ std::vector<Variant> check_variants(const Document& document, const Pipeline& ba
     std::vector<Problem> found;
     Variant variant{name.value_or("?"), check_pipeline(check.merged(), file, registry, found)};
     check.add(found, of_base);
-    if (auto* its = entry_of(variant.pipeline.run, "name")) its->value = run_name + "." + variant.name;
-    auto* its_seed = entry_of(variant.pipeline.sample, "seed");
+    if (auto* its = variant.pipeline.run.find("name")) its->value = run_name + "." + variant.name;
+    auto* its_seed = variant.pipeline.sample.find("seed");
     if (its_seed && seed && !its_seed->is_set) its_seed->value = seed->value;
     variants.push_back(std::move(variant));
   }

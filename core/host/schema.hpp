@@ -96,6 +96,9 @@ class Settings {
   bool flag(std::string_view key) const { return get<bool>(key); }
   const std::string& text(std::string_view key) const { return get<std::string>(key); }
   const Entry& at(std::string_view key) const;
+  // Null where there is none, as for a key that check_table refused.
+  const Entry* find(std::string_view key) const;
+  Entry* find(std::string_view key);
 
  private:
   std::vector<Entry> entries_;

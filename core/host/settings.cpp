@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "core/base/error.hpp"
 #include "core/base/text.hpp"
@@ -163,10 +164,17 @@ void check_unknown_keys(const Schema& schema, const Table& table, std::string_vi
 }  // namespace
 
 const Settings::Entry& Settings::at(std::string_view key) const {
-  const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.key == key; });
-  if (it == entries_.end()) throw std::logic_error(fmt::format("no setting \"{}\"", key));
-  return *it;
+  const Entry* entry = find(key);
+  if (!entry) throw std::logic_error(fmt::format("no setting \"{}\"", key));
+  return *entry;
 }
+
+const Settings::Entry* Settings::find(std::string_view key) const {
+  const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.key == key; });
+  return it == entries_.end() ? nullptr : &*it;
+}
+
+Settings::Entry* Settings::find(std::string_view key) { return const_cast<Entry*>(std::as_const(*this).find(key)); }
 
 Settings check_table(const Schema& schema, const Table& table, std::string_view what,
                      const std::vector<std::string>& ignored, std::vector<Problem>& problems) {

@@ -154,6 +154,8 @@ TEST_CASE("A checked table answers every parameter in the schema's order") {
   CHECK(settings.text("mode") == "replace");
   CHECK(settings.at("strength").where.line == 4);
   CHECK_THROWS_AS(settings.at("nothing"), std::logic_error);
+  CHECK(settings.find("strength") == &settings.at("strength"));
+  CHECK(settings.find("nothing") == nullptr);
 }
 
 TEST_CASE("A plugin receives the checked values in the form of the ABI") {
