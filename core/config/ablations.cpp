@@ -122,7 +122,7 @@ class GridCheck {
     std::vector<SampleAxis> axes;
     for (const Param& param : sample_schema()) {
       const Table::Entry* entry = table->find(param.key);
-      if (!entry || param.key == "count") continue;
+      if (!entry || param.key == "count" || param.key == "batch") continue;
       SampleAxis axis{param.key, {}};
       for (const Value& value : list_of(*entry, "sample." + param.key, "the pipeline's own")) {
         if (auto setting = checked(sample_schema(), param.key, value, "table \"ablate.sample\""))
@@ -140,6 +140,9 @@ class GridCheck {
       if (entry.key == "count") {
         complain(entry.key_where,
                  "\"sample.count\" cannot vary, because scores of few samples are biased: write count = N");
+      } else if (entry.key == "batch") {
+        complain(entry.key_where,
+                 "\"sample.batch\" cannot vary, because it is no setting to compare: set it in [sample]");
       } else if (std::none_of(schema.begin(), schema.end(), is_it)) {
         checked(schema, entry.key, Value{false, entry.key_where}, "table \"ablate.sample\"");
       }
@@ -171,11 +174,18 @@ class GridCheck {
     if (grid.count > 0 && grid.count < fewest)
       complain(entry->value.where,
                fmt::format("\"count\" must be at least {} samples a cell, not {}", fewest, grid.count));
-    const auto& own = experiment_.base.sample.entries();
-    const auto it = std::find_if(own.begin(), own.end(), [](const auto& e) { return e.key == "count"; });
-    if (grid.count > 0 || it == own.end() || std::get<int64_t>(it->value) >= fewest) return;
-    complain(table_.where, fmt::format("add count = N, at least {} samples a cell; sample.count is {}", fewest,
-                                       std::get<int64_t>(it->value)));
+    if (grid.count > 0) return;
+    const auto check_own = [&](const Pipeline& pipeline, const std::string& whose) {
+      const Settings::Entry* own = pipeline.sample.find("count");
+      if (!own || std::get<int64_t>(own->value) >= fewest) return;
+      complain(table_.where, fmt::format("add count = N, at least {} samples a cell; sample.count{} is {}", fewest,
+                                         whose, std::get<int64_t>(own->value)));
+    };
+    if (experiment_.variants.empty()) check_own(experiment_.base, "");
+    for (const Variant& variant : experiment_.variants) {
+      if (std::find(grid.variants.begin(), grid.variants.end(), variant.name) != grid.variants.end())
+        check_own(variant.pipeline, fmt::format(" of variant \"{}\"", variant.name));
+    }
   }
 
   const Table& table_;

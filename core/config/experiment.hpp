@@ -28,7 +28,7 @@ struct SampleAxis {
 struct AblationGrid {
   std::vector<std::string> variants;   // names; empty exactly where the file has no variants
   std::vector<PluginChoice> samplers;  // empty: each pipeline's own
-  std::vector<SampleAxis> axes;        // in the order of sample_schema(), never `count`; others: each pipeline's own
+  std::vector<SampleAxis> axes;        // by sample_schema()'s order, no `count` or `batch`; others: each pipeline's own
   std::vector<std::string> scores;     // one at least
   int64_t count = 0;                   // samples a cell; 0: each pipeline's sample.count
 };
@@ -45,7 +45,8 @@ struct Experiment {
 
 // As load_pipeline; overrides change the base before the variants are made. A variant is an override too: a table of a
 // plugin that holds `type` replaces the base's whole, other keys are merged in, `noise = false` and `train = false`
-// remove a table. Where a variant gives no sample.seed, it has the base's, so that all draw with the same numbers.
+// remove a table. Where a variant gives no sample.seed, it has the base's, so that those of the same run.seed and
+// sample.prior draw with the same numbers.
 // Problems of a variant are placed at its own keys, or at its header where only the combination is wrong.
 Experiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides,
                            const Registry& registry);

@@ -121,7 +121,8 @@ const Schema& sample_schema() {
              "prior = gaussian: a covariance diagonal in the DCT, the whole one, or its 256 largest directions"),
       choice("spacing", {"uniform", "rho", "log_sigma"}, "Of the nodes: in t, or in sigma where it strictly increases"),
       integer("seed", 0, kFrom0, "", "Seed of the samples; run.seed where none is given"),
-      integer("batch", 64, kFrom1, "images", "Images in one pass of the sampler; the samples do not depend on it"),
+      integer("batch", 64, kFrom1, "images",
+              "Images in one pass of the sampler; the samples depend on it with euler's tolerance alone"),
       flag("clamp", false, "Limit x0_hat to [-1, 1] at every step"),
   };
   return schema;

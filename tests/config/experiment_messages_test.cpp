@@ -122,6 +122,19 @@ const Case kCases[] = {
      |        ^
 
 1 problem in a.toml)"},
+    {"a batch that varies", "[[ablate]]\nsample.batch = [5, 10]\n",
+     R"(a.toml:32:8: table "ablate": "sample.batch" cannot vary, because it is no setting to compare: set it in [sample]
+  32 | sample.batch = [5, 10]
+     |        ^
+
+1 problem in a.toml)"},
+    {"a variant with too few samples",
+     "[[variant]]\nname = \"a\"\nsample.count = 3\n[[variant]]\nname = \"b\"\n[[ablate]]\n",
+     R"(a.toml:36:1: table "ablate": add count = N, at least 4 samples a cell; sample.count of variant "a" is 3
+  36 | [[ablate]]
+     | ^
+
+1 problem in a.toml)"},
     {"an empty list of samplers", "[[ablate]]\nsampler = []\n",
      R"(a.toml:32:11: table "ablate": "sampler" must not be an empty list: leave it out for the pipeline's own
   32 | sampler = []
@@ -243,6 +256,15 @@ TEST_CASE("Lists that are none are refused where the command line gives them") {
 1 problem in a.toml)");
 }
 
+TEST_CASE("Too few samples of a file without variants are its own") {
+  CHECK(errors_of(kExample, {"sample.count=2", "+ablate=[{}]"}) ==
+        R"(<command line>#2:1:10: table "ablate": add count = N, at least 4 samples a cell; sample.count is 2
+  1 | +ablate=[{}]
+    |          ^
+
+1 problem in a.toml)");
+}
+
 TEST_CASE("An operator of a composition that is not there is refused in a variant") {
   const std::string two = edited(kExample, "[corruption]\ntype = \"blur\"\nstd_max = 8.0\n",
                                  "[[corruption]]\ntype = \"blur\"\n[[corruption]]\ntype = \"blur\"\n");
@@ -268,6 +290,20 @@ a.toml:33:16: variant "a": table "train": parameter "images" must be >= 1, not 0
 2 problems in a.toml)");
 }
 
+TEST_CASE("Too few samples are refused of what is compared alone") {
+  const std::string variants =
+      "[[variant]]\nname = \"a\"\nsample.count = 64\n[[variant]]\nname = \"b\"\nsample.count = 3\n";
+  const std::string few = edited(kExample, "steps = 5\n", "steps = 5\ncount = 2\n") + variants;
+  CHECK(errors_of(few + "[[ablate]]\nvariant = \"a\"\n") == "");
+  CHECK(errors_of(few + "[[ablate]]\ncount = 4\n") == "");
+  CHECK(errors_of(few + "[[ablate]]\n") ==
+        R"(a.toml:38:1: table "ablate": add count = N, at least 4 samples a cell; sample.count of variant "b" is 3
+  38 | [[ablate]]
+     | ^
+
+1 problem in a.toml)");
+}
+
 TEST_CASE("What the command line does to variants and ablations is placed there") {
   const std::string variant = "[[variant]]\nname = \"a\"\n";
   CHECK(errors_of(kExample + variant, {"variant.0.train.batch=0", "sample.count=2", "+ablate=[{}]"}) ==
@@ -275,7 +311,7 @@ TEST_CASE("What the command line does to variants and ablations is placed there"
   1 | variant.0.train.batch=0
     |           ^
 
-<command line>#3:1:10: table "ablate": add count = N, at least 4 samples a cell; sample.count is 2
+<command line>#3:1:10: table "ablate": add count = N, at least 4 samples a cell; sample.count of variant "a" is 2
   1 | +ablate=[{}]
     |          ^
 
