@@ -1,12 +1,14 @@
 #include "core/cli/observed.hpp"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 
 #include "core/config/document.hpp"
 #include "core/config/plugin_tables.hpp"
 #include "core/diffusion/assembly.hpp"
+#include "core/diffusion/restoration.hpp"
 
 namespace sdpipe {
 
@@ -29,6 +31,19 @@ at::Tensor read_picture(const fs::path& file, const SampleShape& shape, const at
                                 to_text(image.shape), to_text({shape[0], shape[1], shape[2]})));
   }
   return at::from_blob(image.pixels.data(), shape, at::TensorOptions(at::kFloat)).to(options).mul(2).sub(1);
+}
+
+bool depends_on_key(const std::shared_ptr<const Corruption>& corruption, double level, const SampleShape& shape,
+                    const at::TensorOptions& options) {
+  constexpr uint64_t n = 16;
+  const std::vector<uint64_t> same(n);
+  std::vector<uint64_t> keys;
+  for (uint64_t i = 0; i < n; ++i) keys.push_back(key_of(0, i));
+  SampleShape batch = shape;
+  batch.insert(batch.begin(), static_cast<int64_t>(n));
+  const at::Tensor x = normal_like(at::empty(batch, options), 0, Purpose::restoration, same, 0);
+  const at::Tensor y = Measurement(corruption, level, std::move(keys), 0).apply(x);
+  return (y - y.slice(0, 0, 1)).abs().max().item<double>() > 1e-4;  // more than rounding, of values of about 1
 }
 
 std::unique_ptr<Source> held_out_images(const Pipeline& pipeline, const SampleShape& shape) {

@@ -17,6 +17,10 @@ std::vector<PluginChoice> parse_corruption(const std::string& text, const Regist
 // and grey colour.
 at::Tensor read_picture(const std::filesystem::path& file, const SampleShape& shape, const at::TensorOptions& options);
 
+// Whether the corruption at this level is another one for another key: seen by trying several on one image of noise.
+bool depends_on_key(const std::shared_ptr<const Corruption>& corruption, double level, const SampleShape& shape,
+                    const at::TensorOptions& options);
+
 // The part of the run's data set that it was not trained on. Throws DataError where there is none.
 std::unique_ptr<Source> held_out_images(const Pipeline& pipeline, const SampleShape& shape);
 

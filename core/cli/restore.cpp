@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <regex>
 
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
@@ -23,7 +24,8 @@ constexpr int64_t grid_rows = 16;
 
 // Of the words after the run, those that are files or look like no override are images.
 bool is_override(const std::string& word) {
-  if (fs::exists(word)) return false;
+  std::error_code no_name;  // a long override is too long for a file
+  if (fs::exists(word, no_name)) return false;
   return word.starts_with('~') || word.find('=') != std::string::npos;
 }
 
@@ -113,12 +115,21 @@ class RestoreVerb {
           fmt::format("at which level are the images corrupted? Give --level, from 0 to {:g}{}", largest, unit()));
     }
     seen_.level = arguments_.level.value_or(own() ? largest / 2 : largest);
-    if (seen_.level < 0 || seen_.level > largest) {
+    if (!(seen_.level >= 0 && seen_.level <= largest)) {
       throw UsageError(fmt::format("--level {:g} is not within 0 to {:g}{}, the levels of this corruption", seen_.level,
                                    largest, unit()));
     }
-    if (!(seen_.sigma >= 0)) throw UsageError(fmt::format("--noise {:g} must not be negative", seen_.sigma));
+    require_known_corruption();
     warn_of_noise();
+  }
+
+  // Of an image made elsewhere no key is known.
+  void require_known_corruption() const {
+    if (simulated() || !depends_on_key(seen_.corruption, seen_.level, shape_, tensor_options(pipeline()))) return;
+    throw UsageError(
+        fmt::format("what is random in {} is not known for a file: give --corruption with what was used, such as a "
+                    "mask's image, or --clean and a clean file",
+                    operators()));
   }
 
   std::string unit() const {
@@ -182,6 +193,7 @@ class RestoreVerb {
   // grid.png: an image in each row, clean (where known), observed, pseudo-inverse, restored. And the restored files.
   void write() const {
     fs::create_directories(output());
+    remove_earlier();
     std::vector<ByteImage> cells;
     const size_t count = std::min<size_t>(rows_[0].images.size(), grid_rows);
     for (size_t i = 0; i < count; ++i) {
@@ -193,6 +205,15 @@ class RestoreVerb {
     for (size_t k = 2; k < rows_.size(); ++k) {
       for (size_t i = 0; i < rows_[k].images.size(); ++i)
         write_png(output() / fmt::format("{}-{:04}.png", rows_[k].name, i), rows_[k].images[i]);
+    }
+  }
+
+  // Pictures of an earlier restoration, which the new grid does not show.
+  void remove_earlier() const {
+    const std::regex restored("(" + join(restoration_methods(), "|") + ")-[0-9]{4,}\\.png");
+    for (const auto& entry : fs::directory_iterator(output())) {
+      if (entry.is_regular_file() && std::regex_match(entry.path().filename().string(), restored))
+        fs::remove(entry.path());
     }
   }
 
@@ -250,6 +271,11 @@ class RestoreVerb {
   std::vector<Row> rows_;
 };
 
+void require_quantity(const char* option, double value) {
+  if (value >= 0 && std::isfinite(value)) return;
+  throw UsageError(fmt::format("{} {:g} must be finite and not negative", option, value));
+}
+
 // What is asked for: files or held-out images, one of them.
 void check_arguments(const RestoreArguments& arguments) {
   const bool files = !words_of(arguments, false).empty();
@@ -257,8 +283,8 @@ void check_arguments(const RestoreArguments& arguments) {
   if (!files && arguments.held_out <= 0) throw UsageError("what shall be restored? Give image files, or --held-out N");
   if (arguments.held_out > 0 && arguments.clean)
     throw UsageError("--clean is for image files: held-out images are clean by themselves");
-  if (!(arguments.strength >= 0))
-    throw UsageError(fmt::format("--strength {:g} must not be negative", arguments.strength));
+  require_quantity("--noise", arguments.noise.value_or(0));
+  require_quantity("--strength", arguments.strength);
   if (arguments.average < 1) throw UsageError(fmt::format("--average {} must be at least 1", arguments.average));
 }
 

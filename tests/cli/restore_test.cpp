@@ -121,6 +121,75 @@ TEST_CASE("held-out images are corrupted, restored by every method, measured, an
   CHECK(contents(place() / "table").size() == 1);
 }
 
+TEST_CASE("the size of the batches changes neither what is observed nor what is restored") {
+  const Words words = {"--held-out", "20", "--level", "1", "--noise", "0.03", "--average", "2", "-o", "batches"};
+  Words by_seven = words;
+  by_seven.push_back("sample.batch=7");
+  const auto found = results(words);
+  for (const auto& [method, row] : results(by_seven)) {
+    INFO(method);
+    CHECK(row["psnr"].get<double>() == Approx(found.at(method)["psnr"].get<double>()).epsilon(1e-5));
+    CHECK(row["ssim"].get<double>() == Approx(found.at(method)["ssim"].get<double>()).epsilon(1e-4));
+    CHECK(row["nfe"] == found.at(method)["nfe"]);
+  }
+  // Masks by key: another image's key would hide other pixels.
+  Words masked = {"--held-out",     "20",  "--corruption", "{ type = \"pixel_mask\" }",
+                  "--level",        "0.5", "--method",     "projection",
+                  "sample.steps=2", "-o",  "batches"};
+  const auto whole = results(masked);
+  masked.push_back("sample.batch=7");
+  const auto parts = results(masked);
+  CHECK(parts.at("observed") == whole.at("observed"));
+  CHECK(parts.at("pseudo-inverse")["psnr"].get<double>() ==
+        Approx(whole.at("pseudo-inverse")["psnr"].get<double>()).epsilon(1e-5));
+}
+
+TEST_CASE("pictures of an earlier restoration go, and others stay") {
+  fs::create_directories(place() / "again");
+  for (const char* name :
+       {"reverse-0007.png", "projection-12345.png", "guidance-0000.png", "reverse-007.png", "my.png"})
+    write_png(place() / "again" / name, slope(1, 8));
+  const Outcome outcome =
+      place().sdpipe(restore({"a.png", "--level", "0.5", "--method", "reverse", "-o", "again", "sample.steps=2"}));
+  INFO(outcome.err);
+  CHECK(outcome.code == 0);
+  std::vector<std::string> names;
+  for (const auto& [name, content] : contents(place() / "again")) names.push_back(name);
+  CHECK(names == std::vector<std::string>{"grid.png", "my.png", "reverse-0000.png", "reverse-007.png"});
+}
+
+TEST_CASE("an override may be longer than a file's name") {
+  const std::string sampler = "sampler={ type = \"ddim\"" + std::string(300, ' ') + "}";
+  const Outcome outcome = place().sdpipe(restore({"a.png", "--level", "0.5", "--method", "reverse", sampler}));
+  CHECK(outcome.err.empty());
+  CHECK(outcome.code == 0);
+}
+
+TEST_CASE("a file whose corruption was random is refused, for its key is not known") {
+  const std::string sentence =
+      " is not known for a file: give --corruption with what was used, such as a mask's image, or --clean and a clean "
+      "file";
+  const Words masks = {"run", "fit.toml", "run.name=masks", "corruption={ type = \"pixel_mask\" }",
+                       "+model.basis=\"pixel\""};
+  REQUIRE(place().sdpipe(masks).code == 0);
+  const auto by_masks = [](Words words) {
+    words.insert(words.begin(), {"restore", "runs/masks", "--quiet", "--method", "projection", "sample.steps=2"});
+    return place().sdpipe(words);
+  };
+  const Outcome own = by_masks({"a.png", "--level", "0.5"});
+  CHECK(own.code == 2);
+  CHECK(own.err == "error: what is random in pixel_mask" + sentence + "\n");
+  CHECK(by_masks({"a.png", "--level", "0"}).code == 0);
+  CHECK(by_masks({"a.png", "--level", "0.5", "--clean"}).code == 0);
+  CHECK(by_masks({"a.png", "--corruption", "{ type = \"mask\", image = \"hole.png\" }"}).code == 0);
+  check_refusal({"a.png", "--corruption", "{ type = \"box_mask\", place = \"key\" }", "--level", "0.5"}, 2,
+                "what is random in { type = \"box_mask\", place = \"key\" }" + sentence);
+  CHECK(place()
+            .sdpipe(restore({"a.png", "--corruption", "{ type = \"box_mask\", place = \"point\", x = 0.5, y = 0.5 }",
+                             "--level", "0.5", "sample.steps=2"}))
+            .code == 0);
+}
+
 TEST_CASE("the table for people has the numbers of the JSON") {
   const Words words = {"--held-out", "3", "--level", "1", "--noise", "0.03", "--method", "reverse"};
   const auto found = results(words);
@@ -187,8 +256,11 @@ TEST_CASE("what cannot be restored is refused in a sentence") {
   check_refusal({"a.png", "--level", "1", "--method", "magic"}, 2, "no restoration method named \"magic\"" + known);
   check_refusal({"a.png"}, 2, "at which level are the images corrupted? Give --level, from 0 to 2 px");
   check_refusal({"a.png", "--level", "3"}, 2, "--level 3 is not within 0 to 2 px, the levels of this corruption");
-  check_refusal({"a.png", "--level", "1", "--noise", "-1"}, 2, "--noise -1 must not be negative");
-  check_refusal({"a.png", "--level", "1", "--strength", "-1"}, 2, "--strength -1 must not be negative");
+  check_refusal({"a.png", "--level", "1", "--noise", "-1"}, 2, "--noise -1 must be finite and not negative");
+  check_refusal({"a.png", "--level", "1", "--strength", "-1"}, 2, "--strength -1 must be finite and not negative");
+  check_refusal({"a.png", "--level", "nan"}, 2, "--level nan is not within 0 to 2 px, the levels of this corruption");
+  check_refusal({"a.png", "--level", "1", "--noise", "inf"}, 2, "--noise inf must be finite and not negative");
+  check_refusal({"a.png", "--level", "1", "--strength", "inf"}, 2, "--strength inf must be finite and not negative");
   check_refusal({"a.png", "--level", "1", "--average", "0"}, 2, "--average 0 must be at least 1");
   check_refusal({}, 2, "what shall be restored? Give image files, or --held-out N");
   check_refusal({"a.png", "--held-out", "3"}, 2, "give image files or --held-out, not both");
