@@ -100,10 +100,14 @@ void exclude(at::Tensor& squares, std::span<const int64_t> except, const std::ve
   }
 }
 
-}  // namespace
+ByteImage mirrored(ByteImage image) {
+  const int64_t width = image.shape.width;
+  for (auto row = image.pixels.begin(); row != image.pixels.end(); row += width) std::reverse(row, row + width);
+  return image;
+}
 
-std::vector<Neighbour> nearest_training_images(const Source& source, std::span<const ByteImage> images,
-                                               std::span<const int64_t> except, const std::atomic<bool>* cancel) {
+std::vector<Neighbour> nearest_unmirrored(const Source& source, std::span<const ByteImage> images,
+                                          std::span<const int64_t> except, const std::atomic<bool>* cancel) {
   if (!except.empty() && except.size() != images.size()) throw std::invalid_argument("one exception for each image");
   const Rows samples = rows_of(images, source.shape());
   const int64_t n = std::ssize(images);
@@ -130,11 +134,34 @@ std::vector<Neighbour> nearest_training_images(const Source& source, std::span<c
   return found;
 }
 
+}  // namespace
+
+std::vector<Neighbour> nearest_training_images(const Source& source, std::span<const ByteImage> images,
+                                               std::span<const int64_t> except, const std::atomic<bool>* cancel,
+                                               bool flip) {
+  if (!flip) return nearest_unmirrored(source, images, except, cancel);
+  // A mirrored sample is as far from an image as the sample is from the mirrored image: one pass over the data.
+  std::vector<ByteImage> both(images.begin(), images.end());
+  for (const ByteImage& image : images) both.push_back(mirrored(image));
+  std::vector<int64_t> except_both(except.begin(), except.end());
+  except_both.insert(except_both.end(), except.begin(), except.end());
+  std::vector<Neighbour> found = nearest_unmirrored(source, both, except_both, cancel);
+  for (size_t i = 0; i < images.size(); ++i) {
+    const Neighbour& mirror = found[images.size() + i];
+    if (mirror.distance < found[i].distance) found[i] = {mirror.index, mirror.distance, true};
+  }
+  found.resize(images.size());
+  return found;
+}
+
 NearestTraining nearest_training(const Source& source, std::span<const ByteImage> samples,
-                                 std::span<const int64_t> sources, const std::atomic<bool>* cancel) {
+                                 std::span<const int64_t> sources, const std::atomic<bool>* cancel, bool flip) {
   NearestTraining nearest{
-      {samples.begin(), samples.end()}, {}, nearest_training_images(source, samples, {}, cancel), std::nullopt};
-  for (const Neighbour& neighbour : nearest.found) nearest.training.push_back(source.read(neighbour.index));
+      {samples.begin(), samples.end()}, {}, nearest_training_images(source, samples, {}, cancel, flip), std::nullopt};
+  for (const Neighbour& neighbour : nearest.found) {
+    ByteImage image = source.read(neighbour.index);
+    nearest.training.push_back(neighbour.is_mirrored ? mirrored(std::move(image)) : std::move(image));
+  }
   if (sources.empty()) return nearest;
   nearest.copies = 0;
   for (size_t i = 0; i < samples.size(); ++i) *nearest.copies += nearest.found[i].index == sources[i];

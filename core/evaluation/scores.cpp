@@ -49,7 +49,7 @@ namespace {
 // A set of images as the scores see it.
 struct View {
   at::Tensor features;     // (n, f)
-  at::Tensor projections;  // (n, directions), sorted
+  at::Tensor projections;  // (min(n, most_projected), directions), sorted
   int64_t count() const { return features.size(0); }
 };
 
@@ -57,6 +57,7 @@ struct View {
 
 struct Scorer::State {
   const Source& data;
+  bool flip;
   FeatureNetwork network;
   std::string id;
   at::Tensor directions;
@@ -71,7 +72,8 @@ struct Scorer::State {
     for (int64_t first = 0; first < count; first += read_block) {
       const at::Tensor images = read(first, std::min(first + read_block, count));
       features.push_back(network.features(images));
-      if (first < most_projected) pixels.push_back(along_directions(images));
+      if (first < most_projected)
+        pixels.push_back(along_directions(images.slice(0, 0, std::min(images.size(0), most_projected - first))));
       if (progress) progress(static_cast<double>(first) / static_cast<double>(count));
     }
     return {at::cat(features), std::get<0>(at::cat(pixels).sort(0))};
@@ -131,7 +133,7 @@ double mean_distance(const std::vector<Neighbour>& found) {
 }  // namespace
 
 Scorer::Scorer(const Source& data, const std::filesystem::path& folder, uint64_t seed, const std::atomic<bool>* cancel,
-               const std::function<void(double)>& progress) {
+               const std::function<void(double)>& progress, bool flip) {
   const int64_t half = data.size() / 2;
   if (half <= manifold_neighbours)
     throw DataError(fmt::format("scores need at least {} images, and the data set has {}",
@@ -144,6 +146,7 @@ Scorer::Scorer(const Source& data, const std::filesystem::path& folder, uint64_t
   FeatureNetwork network(data, folder, {.seed = seed}, cancel, part(0, training_share));
   const std::string id = network.hash().substr(0, 8);
   state_ = std::make_unique<State>(State{data,
+                                         flip,
                                          std::move(network),
                                          id,
                                          orthonormal_directions(data.shape().elements(), most_directions, seed),
@@ -177,7 +180,8 @@ std::vector<Score> Scorer::State::score(const std::vector<ByteImage>& samples, c
   };
   std::vector<Score> scores;
   const auto add = [&](const std::string& name, const std::string& space, double value) {
-    scores.push_back({fmt::format("{} ({})", name, space), value, seen.count()});
+    const int64_t taken = name == "sliced_wasserstein" ? seen.projections.size(0) : seen.count();
+    scores.push_back({fmt::format("{} ({})", name, space), value, taken});
   };
   const std::string features = "features " + id;
   for (const std::string& name : names) {
@@ -185,7 +189,8 @@ std::vector<Score> Scorer::State::score(const std::vector<ByteImage>& samples, c
     if (name == "sliced_wasserstein") add(name, "pixels", sliced_wasserstein(seen.projections, real.projections));
     if (name == "precision") add(name, features, manifold().precision);
     if (name == "recall") add(name, features, manifold().recall);
-    if (name == "nearest_neighbour") add(name, "pixels", mean_distance(nearest_training_images(data, samples, except)));
+    if (name == "nearest_neighbour")
+      add(name, "pixels", mean_distance(nearest_training_images(data, samples, except, nullptr, flip)));
   }
   return scores;
 }

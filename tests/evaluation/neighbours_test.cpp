@@ -1,5 +1,6 @@
 #include "core/evaluation/neighbours.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/base/error.hpp"
@@ -73,6 +74,37 @@ TEST_CASE("An index that is excepted for an image is not taken for it, but for o
   CHECK(testing::message_of<DataError>([&] {
           nearest_training_images(alone, alone.images(), std::vector<int64_t>{0});
         }) == "there is no training image to compare a sample with");
+}
+
+TEST_CASE("With flip, mirrored images are among the training's, and of equally near ones the unmirrored is taken") {
+  const Pictures training(random_images(40, {3, 4, 5}, 1));
+  std::vector<ByteImage> doubled = training.images();
+  for (ByteImage image : training.images()) {
+    for (size_t row = 0; row < image.pixels.size(); row += 5)
+      std::reverse(image.pixels.begin() + row, image.pixels.begin() + row + 5);
+    doubled.push_back(image);
+  }
+  const std::vector<ByteImage> samples = random_images(30, {3, 4, 5}, 2);
+  const auto found = nearest_training_images(training, samples, {}, nullptr, true);
+  const auto expected = one_by_one(doubled, samples);
+  int mirrored = 0;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    INFO(i);
+    CHECK(found[i].index == expected[i].index % 40);
+    CHECK(found[i].is_mirrored == (expected[i].index >= 40));
+    CHECK(found[i].distance == expected[i].distance);
+    mirrored += found[i].is_mirrored;
+  }
+  CHECK(mirrored > 5);
+  CHECK(mirrored < 25);
+  const Pictures even({plain(1, 2, 2, 10), plain(1, 2, 2, 90)});
+  const auto nearest = nearest_training_images(even, even.images(), std::vector<int64_t>{0, -1}, nullptr, true);
+  CHECK(nearest[0].index == 1);  // nor is the excepted image's mirror taken
+  CHECK_FALSE(nearest[1].is_mirrored);
+  const NearestTraining copies =
+      nearest_training(training, std::vector{doubled[43]}, std::vector<int64_t>{3}, nullptr, true);
+  CHECK(copies.copies == 1);
+  CHECK(copies.training[0].pixels == doubled[43].pixels);
 }
 
 TEST_CASE("Images that the data set skips are nobody's neighbours") {

@@ -1,5 +1,7 @@
 #include "core/evaluation/scores.hpp"
 
+#include <algorithm>
+
 #include "core/base/error.hpp"
 #include "core/host/services.hpp"
 #include "tests/evaluation/pictures.hpp"
@@ -90,6 +92,29 @@ TEST_CASE("The floor is what real pictures score, none of them compared with its
   CHECK(real[4] == Approx(fresh[4]).epsilon(0.1));
   CHECK(s.scorer.score(s.data.images(), {"nearest_neighbour"})[0].value == 0);
   CHECK(s.scorer.real_floor(9999, {"frechet"})[0].samples == 500);  // half of the data
+}
+
+TEST_CASE("Of more than 10,000 samples the first 10,000 are projected, and the score says so") {
+  std::vector<ByteImage> samples = bars(10'100, 5).images();
+  const std::vector<Score> all = scored().scorer.score(samples, {"sliced_wasserstein", "frechet"});
+  CHECK(all[0].samples == 10'000);
+  CHECK(all[1].samples == 10'100);
+  samples.resize(10'000);
+  CHECK(scored().scorer.score(samples, {"sliced_wasserstein"})[0].value == all[0].value);
+}
+
+TEST_CASE("Where the training mirrored, a mirrored training picture is a copy too") {
+  const Scored& s = scored();
+  std::vector<ByteImage> mirrored = s.data.images();
+  for (ByteImage& image : mirrored) {
+    for (size_t row = 0; row < image.pixels.size(); row += 8)
+      std::reverse(image.pixels.begin() + row, image.pixels.begin() + row + 8);
+  }
+  const Scorer flipping(s.data, s.folder.path(), 3, nullptr, {}, true);
+  CHECK(flipping.score(mirrored, {"nearest_neighbour"})[0].value == 0);
+  CHECK(s.scorer.score(mirrored, {"nearest_neighbour"})[0].value > 0);
+  CHECK(flipping.real_floor(300, {"nearest_neighbour"})[0].value <
+        s.scorer.real_floor(300, {"nearest_neighbour"})[0].value);
 }
 
 TEST_CASE("A scorer that is made again opens its network and scores the same") {
