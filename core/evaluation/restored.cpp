@@ -5,8 +5,8 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
-#include <optional>
 
 #include "core/diffusion/assembly.hpp"
 
@@ -72,8 +72,7 @@ Restored restore_images(const Pipeline& pipeline, const Model& model, const Trai
                         const Observation& seen, const RestoreRequest& request) {
   const Denoiser denoiser(model, trained.ema.views(), *trained.process);
   const Sampler sampler = make_sampler(pipeline.sampler);
-  std::optional<PosteriorSampling> posterior;  // "reverse" has no use for a prior, which the run may be too old for
-  if (request.method != "reverse") posterior.emplace(pipeline, trained);
+  const PosteriorSampling posterior(pipeline, trained);
   TrajectoryOptions options;
   options.seed = static_cast<uint64_t>(pipeline.sample.integer("seed"));
   options.clamp = pipeline.sample.flag("clamp");
@@ -81,6 +80,7 @@ Restored restore_images(const Pipeline& pipeline, const Model& model, const Trai
   Restored restored;
   std::vector<at::Tensor> parts;
   const int64_t count = seen.y.size(0);
+  int64_t evaluations = 0;  // of all images
   for_batches(count, pipeline.sample.integer("batch"), [&](int64_t first, int64_t n) {
     const at::Tensor y = seen.y.slice(0, first, first + n).contiguous();
     const Measurement a = seen.measurement(first, n);
@@ -93,23 +93,24 @@ Restored restore_images(const Pipeline& pipeline, const Model& model, const Trai
       if (request.method == "reverse")
         return restore_by_reversing(denoiser, sampler, a, y, pipeline.sample.integer("steps"), numbers, options);
       if (request.method == "projection")
-        return posterior->run(denoiser, ProjectedDenoiser(denoiser, a, y), sampler, a, y, numbers, options);
+        return posterior.run(denoiser, ProjectedDenoiser(denoiser, a, y), sampler, a, y, numbers, options);
       if (request.method == "guidance")
-        return posterior->run(denoiser, GuidedDenoiser(denoiser, a, y, request.strength), sampler, a, y, numbers,
-                              options);
+        return posterior.run(denoiser, GuidedDenoiser(denoiser, a, y, request.strength), sampler, a, y, numbers,
+                             options);
       throw RunError("no restoration method named \"" + request.method + "\"");
     };
     at::Tensor sum = at::zeros_like(y);
-    restored.nfe = 0;
     for (; drawn < request.average; ++drawn) {
       numbers = numbers_from(drawn * count + first, n);
       const Trajectory trajectory = run();
+      require_finite(trajectory.x, pipeline.sampler, first);
       sum.add_(trajectory.x);
-      restored.nfe += trajectory.nfe;
+      evaluations += n * trajectory.nfe;
     }
     parts.push_back(sum / static_cast<double>(request.average));
   });
   restored.x = at::cat(parts);
+  restored.nfe = std::llround(static_cast<double>(evaluations) / static_cast<double>(count));
   return restored;
 }
 

@@ -38,7 +38,7 @@ struct Restored {
 };
 
 // With the pipeline's [sampler] and [sample] and the averaged weights. Image i has the same start and noise under every
-// method of posterior sampling.
+// method of posterior sampling. Throws PluginFailure where a trajectory diverged.
 Restored restore_images(const Pipeline& pipeline, const Model& model, const TrainedModel& trained,
                         const Observation& seen, const RestoreRequest& request);
 

@@ -1,6 +1,7 @@
 #include "core/evaluation/samples.hpp"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/zeros.h>
 
 #include <fmt/format.h>
@@ -56,6 +57,15 @@ std::vector<int64_t> prior_sources(const Pipeline& pipeline, const TrainedModel&
   return sources;
 }
 
+void require_finite(const at::Tensor& x, const PluginChoice& sampler, int64_t first) {
+  if (at::isfinite(x).all().item<bool>()) return;
+  throw PluginFailure(
+      fmt::format("sampler \"{}\" diverged: images {} to {} have values that are not finite; take more steps, or "
+                  "sample.clamp = true",
+                  sampler.plugin->id(), first, first + x.size(0) - 1),
+      "");
+}
+
 SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const TrainedModel& trained,
                        const PluginChoice& choice, const SampleRequest& request) {
   const Prior prior = make_prior(pipeline, trained);
@@ -68,6 +78,7 @@ SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const Train
   options.clamp = pipeline.sample.flag("clamp");
   options.cancel = request.cancel;
   SampleSet set;
+  int64_t evaluations = 0;  // of all images
   const int64_t batch = pipeline.sample.integer("batch");
   for (int64_t first = 0; first < request.count; first += batch) {
     const int64_t n = std::min(batch, request.count - first);
@@ -78,10 +89,12 @@ SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const Train
     };
     const Start start = prior.draw(static_cast<uint64_t>(first), n, tensor_options(pipeline));
     const Trajectory trajectory = run_trajectory(denoiser, sampler, start.x_1, start.keys, numbers, options);
+    require_finite(trajectory.x, choice, first);
     const std::vector<ByteImage> images = to_byte_images(trajectory.x);
     set.images.insert(set.images.end(), images.begin(), images.end());
-    set.nfe = trajectory.nfe;
+    evaluations += n * trajectory.nfe;
   }
+  set.nfe = std::llround(static_cast<double>(evaluations) / static_cast<double>(request.count));
   return set;
 }
 

@@ -14,7 +14,7 @@ std::vector<ByteImage> to_byte_images(const at::Tensor& x);
 
 struct SampleSet {
   std::vector<ByteImage> images;
-  int64_t nfe = 0;  // evaluations of the network for one image
+  int64_t nfe = 0;  // evaluations of the network for one image; the mean where a sampler chooses them by batch
 };
 
 struct SampleRequest {
@@ -24,12 +24,17 @@ struct SampleRequest {
 };
 
 // Samples 0 ... count - 1 with the pipeline's [sample] and the averaged weights: the same seeds give the same starts
-// and keys under every sampler, so that samplers can be compared image by image.
+// and keys under every sampler, so that samplers can be compared image by image. Throws PluginFailure where a
+// trajectory diverged: what is not finite has no picture.
 SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const TrainedModel& trained,
                        const PluginChoice& sampler, const SampleRequest& request);
 
 // sample-0000.png ... and grid.png. Files of an earlier, longer set go.
 void write_sample_files(const std::filesystem::path& folder, const std::vector<ByteImage>& images);
+
+// Throws PluginFailure naming the sampler and the images first ... first + n - 1 where x (n, ...) is not finite all
+// over.
+void require_finite(const at::Tensor& x, const PluginChoice& sampler, int64_t first);
 
 // The prior of [sample], over the statistics that the model keeps. Borrows from `trained`.
 Prior make_prior(const Pipeline& pipeline, const TrainedModel& trained);

@@ -101,6 +101,43 @@ TEST_CASE("evaluations are counted by running the sampler, and are those of a re
   }
 }
 
+TEST_CASE("where a sampler chooses its steps by batch, the evaluations are the mean over the images") {
+  const Fixture f({"sampler={type = \"euler\", tolerance = 1e-3}", "+sample.batch=5"});
+  TrajectoryOptions options;
+  options.nodes = sampling_nodes(f.trained->process->path(), 4);
+  options.seed = 3;
+  const Denoiser denoiser(f.model, f.trained->ema.views(), *f.trained->process);
+  const Sampler sampler = make_sampler(f.pipeline.sampler);
+  const auto nfe = [&](const std::vector<uint64_t>& numbers) {
+    const Start start = make_prior(f.pipeline, *f.trained)
+                            .draw(numbers[0], static_cast<int64_t>(numbers.size()), at::TensorOptions(at::kDouble));
+    return run_trajectory(denoiser, sampler, start.x_1, start.keys, numbers, options).nfe;
+  };
+  const int64_t five = nfe({0, 1, 2, 3, 4}), one = nfe({5});
+  REQUIRE(five != one);
+  CHECK(f.draw(6).nfe == std::llround(static_cast<double>(5 * five + one) / 6));
+}
+
+TEST_CASE("a trajectory that diverged is no black picture but a failure") {
+  const TemporaryFolder folder;
+  const Pipeline pipeline = training({"+sample.batch=4"});
+  train(pipeline, folder / "run");
+  const Model model = make_model(pipeline, {1, 4, 4});
+  const auto trained = load_trained(pipeline, *newest_checkpoint(folder / "run/checkpoints"), model);
+  const auto message = [&] {
+    return message_of<PluginFailure>([&] {
+      draw_samples(pipeline, model, *trained, pipeline.sampler, {6, nullptr, {}});
+    });
+  };
+  CHECK(message() == "no such error");
+  trained->ema.flat().fill_(std::nan(""));
+  set_finite_check(0);  // the spot check of every 64th call sees this at once, but not what comes late
+  CHECK(message() ==
+        "sampler \"ddim\" diverged: images 0 to 3 have values that are not finite; take more steps, or sample.clamp = "
+        "true");
+  set_finite_check(1);
+}
+
 TEST_CASE("files of samples replace an earlier, longer set") {
   const Fixture f;
   const TemporaryFolder folder;
