@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <optional>
 #include <span>
+#include <sstream>
 
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
@@ -22,11 +24,6 @@ namespace {
 
 constexpr size_t strip_images = 10;
 
-Settings::Entry& entry_of(Settings& settings, std::string_view key) {
-  auto& entries = settings.entries();
-  return *std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.key == key; });
-}
-
 // Adds the cells of one variant in one grid.
 class GridCells {
  public:
@@ -38,7 +35,7 @@ class GridCells {
     for (const PluginChoice& sampler : grid_.samplers.empty() ? own : grid_.samplers) {
       Cell cell{variant_, pipeline_, grid_.scores};
       cell.pipeline.sampler = sampler;
-      if (grid_.count > 0) entry_of(cell.pipeline.sample, "count").value = grid_.count;
+      if (grid_.count > 0) cell.pipeline.sample.find("count")->value = grid_.count;
       load_image_parameters(cell.pipeline);
       add(std::move(cell), 0);
     }
@@ -48,7 +45,7 @@ class GridCells {
   void add(Cell cell, size_t axis) {
     if (axis < grid_.axes.size()) {
       for (const Setting& value : grid_.axes[axis].values) {
-        entry_of(cell.pipeline.sample, grid_.axes[axis].key).value = value;
+        cell.pipeline.sample.find(grid_.axes[axis].key)->value = value;
         add(cell, axis + 1);
       }
       return;
@@ -94,10 +91,7 @@ std::string to_line(const CellResult& result) {
   return line.dump();
 }
 
-// Nothing where the line is not whole.
-std::optional<CellResult> from_line(const std::string& line) {
-  const Json j = Json::parse(line, nullptr, false);
-  if (!j.is_object()) return std::nullopt;
+CellResult result_of(const Json& j) {
   CellResult result{j.value("id", ""), j.value("nfe", int64_t{0}), j.value("seconds", 0.0), {}, j.value("failure", "")};
   for (const Json& s : j.value("scores", Json::array())) {
     const bool is_number = s.contains("value") && s["value"].is_number();
@@ -108,6 +102,15 @@ std::optional<CellResult> from_line(const std::string& line) {
   return result;
 }
 
+// Nothing where the line is damaged.
+std::optional<CellResult> from_line(const std::string& line) {
+  try {
+    return result_of(Json::parse(line));
+  } catch (const JsonError&) {
+    return std::nullopt;
+  }
+}
+
 struct Drawn {
   CellResult result;
   std::vector<ByteImage> images;
@@ -116,6 +119,12 @@ struct Drawn {
 Drawn draw(const Cell& cell, const OpenedModel& opened, const CellHooks& hooks,
            const std::function<void(int64_t)>& progress) {
   Drawn drawn;
+  // The plugin, or settings that do not go together: other cells need not suffer, as they would from bad data.
+  const auto fail = [&](const Error& e) {
+    drawn.result = {"", 0, 0, {}, e.what()};
+    log_warning(fmt::format("{}{}{}: {}", cell.variant, cell.variant.empty() ? "" : ", ",
+                            cell.pipeline.sampler.plugin->id(), e.what()));
+  };
   try {
     const auto begin = std::chrono::steady_clock::now();
     const SampleRequest request{cell.pipeline.sample.integer("count"), hooks.cancel, progress};
@@ -124,10 +133,12 @@ Drawn draw(const Cell& cell, const OpenedModel& opened, const CellHooks& hooks,
     drawn.result.nfe = set.nfe;
     drawn.result.scores = hooks.score(set.images, cell.scores);
     drawn.images = std::move(set.images);
-  } catch (const Error& e) {  // of the plugin, or settings that do not go together: the other cells need not suffer
-    drawn.result = {"", 0, 0, {}, e.what()};
-    log_warning(fmt::format("{}{}{}: {}", cell.variant, cell.variant.empty() ? "" : ", ",
-                            cell.pipeline.sampler.plugin->id(), e.what()));
+  } catch (const PluginError& e) {
+    fail(e);
+  } catch (const RunError& e) {
+    fail(e);
+  } catch (const UsageError& e) {
+    fail(e);
   }
   return drawn;
 }
@@ -170,11 +181,27 @@ CellStore::CellStore(fs::path folder) : folder_(std::move(folder)) {
   fs::create_directories(folder_ / "strips");
   lock_ = std::make_unique<FileLock>(folder_ / ".lock");
   if (!lock_->held()) throw RunError(fmt::format("{} is in use by another sdpipe; wait for it", folder_.string()));
-  cut_log(folder_ / "cells.jsonl", [&](const std::string& line) {
-    std::optional<CellResult> result = from_line(line);
-    if (result) results_[result->id] = *result;
-    return result.has_value();
-  });
+  if (fs::exists(file())) read();
+}
+
+void CellStore::read() {
+  std::istringstream in(read_file(file()));
+  std::string kept, line;
+  int dropped = 0;
+  while (std::getline(in, line) && !in.eof()) {  // a last line that is torn has no end
+    if (const std::optional<CellResult> result = from_line(line)) {
+      results_[result->id] = *result;
+      kept += line + '\n';
+    } else {
+      ++dropped;
+    }
+  }
+  if (dropped > 0) {
+    log_warning(fmt::format("{} had {} damaged line{}: {} dropped, and what {} held is drawn again", file().string(),
+                            dropped, dropped == 1 ? "" : "s", dropped == 1 ? "it is" : "they are",
+                            dropped == 1 ? "it" : "they"));
+  }
+  update_file(file(), kept);
 }
 
 const CellResult* CellStore::find(const std::string& id) const {
@@ -188,7 +215,10 @@ void CellStore::add(const CellResult& result, const std::vector<ByteImage>& imag
   const size_t n = std::min(strip_images, images.size());
   // Before the line, so that a line that is there has its strip.
   if (n > 0) write_png(strip_file(result.id), make_grid(std::span(images).first(n), static_cast<int64_t>(n), 0));
-  append_line(folder_ / "cells.jsonl", to_line(result));
+  std::ofstream out(file(), std::ios::app | std::ios::binary);
+  out << to_line(result) << '\n';
+  out.close();
+  if (!out) throw RunError(fmt::format("{} cannot be written; is the disk full?", file().string()));
   results_[result.id] = result;
 }
 

@@ -1,10 +1,11 @@
 // Samples of trained models under many settings, each drawn and scored once: a cell.
 //
-// Common random numbers: cells of the same sample.seed have the same starts x_1, the same keys of the corruption and
-// the same noise, image by image, so that what differs between them is what differs in their settings.
+// Common random numbers: cells of the same sample.seed and sample.prior, of variants of the same run.seed, have the
+// same starts x_1, the same keys of the corruption and the same noise, image by image, so that what differs between
+// them is what differs in their other settings. (run.seed draws the keys and the training images that priors know.)
 //
 // runs/NAME/ablation/
-//   cells.jsonl    one line a finished cell; a run that was stopped goes on after the last whole line
+//   cells.jsonl    one line a finished or failed cell; whatever has no whole line is drawn when asked for again
 //   strips/ID.png  the first images of each
 #pragma once
 
@@ -40,17 +41,20 @@ struct CellResult {
 
 class CellStore {
  public:
-  // Makes the folder, locks it, drops a torn last line. Throws RunError where another process has it.
+  // Makes the folder, locks it, drops a torn last line, and others that are damaged with a warning. Throws RunError
+  // where another process has it.
   explicit CellStore(std::filesystem::path folder);
   // Null where it is not done yet.
   const CellResult* find(const std::string& id) const;
-  // Keeps the result, and the first images as a strip.
+  // Keeps the result, and the first images as a strip. Throws RunError where it cannot be written.
   void add(const CellResult& result, const std::vector<ByteImage>& images);
   // The images that were kept; none for a cell that failed.
   std::vector<ByteImage> strip(const std::string& id, const ImageShape& shape) const;
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
+  void read();
+  std::filesystem::path file() const { return folder_ / "cells.jsonl"; }
   std::filesystem::path strip_file(const std::string& id) const;
   std::filesystem::path folder_;
   std::unique_ptr<FileLock> lock_;
@@ -70,21 +74,22 @@ struct CellHooks {
   std::function<void(size_t cell, int64_t images_done)> progress;  // `cell` counts through `cells`
 };
 
-// Draws and scores what the store does not hold; ids[i] belongs to cells[i]. A cell whose sampler or score fails is
-// recorded with the reason, and the rest goes on. Throws Cancelled where `cancel` became true: what is done is kept.
+// Draws and scores what the store does not hold; ids[i] belongs to cells[i]. A cell that fails with PluginError,
+// RunError or UsageError is recorded with the reason and not tried again as long as its line is there, and the rest
+// goes on. Any other error ends the drawing, as Cancelled does where `cancel` became true: what is done is kept.
 void run_cells(const std::vector<Cell>& cells, const std::vector<std::string>& ids, CellStore& store,
                const CellHooks& hooks);
 
 // What `count` real images score that are not among those compared with.
 struct RealScores {
-  int64_t count = 0;
+  int64_t count = 0;  // that there were: fewer than asked for in a small data set
   std::vector<Score> scores;
 };
 
 struct Ablation {
   std::vector<Cell> cells;
   std::vector<CellResult> results;  // of each cell
-  std::vector<RealScores> real;     // for each number of samples
+  std::vector<RealScores> real;     // for each number of images
 };
 
 }  // namespace sdpipe

@@ -41,8 +41,8 @@ steps = 4
 count = 6
 )";
 
-Experiment experiment(const std::string& tables) {
-  return parse_experiment(kPipeline + tables, "/pipelines/test.toml", {}, with_breaking());
+Experiment experiment(const std::string& tables, const std::vector<std::string>& overrides = {}) {
+  return parse_experiment(kPipeline + tables, "/pipelines/test.toml", overrides, with_breaking());
 }
 
 const std::string kGrid = R"(
@@ -63,7 +63,8 @@ Strings described(const std::vector<Cell>& cells) {
 
 // A trained model, and a score that is easy to foresee: the mean of all bytes.
 struct Laboratory {
-  explicit Laboratory(const std::string& tables) : experiment(::experiment(tables)), cells(cells_of(experiment)) {
+  explicit Laboratory(const std::string& tables, const std::vector<std::string>& overrides = {})
+      : experiment(::experiment(tables, overrides)), cells(cells_of(experiment)) {
     train(experiment.base, folder / "run");
     for (const Cell& cell : cells) ids.push_back(cell_id(cell, "weights", "features"));
   }
@@ -138,7 +139,7 @@ TEST_CASE("what a cell's result depends on is its identity, and what it does not
   const std::string same = cell_id(cell, "weights", "features");
   CHECK(same.size() == 32);
   CHECK(id(kGrid) == same);
-  CHECK(id(kGrid + "sample.batch = 2\n") == same);
+  CHECK(id(kGrid, kPipeline + "batch = 2\n") == same);
   CHECK(id("[[variant]]\nname = \"a\"\n" + kGrid) == same);
   std::set<std::string> others = {same, cell_id(cell, "other weights", "features"),
                                   cell_id(cell, "weights", "other features")};
@@ -170,6 +171,37 @@ TEST_CASE("cells are drawn with common random numbers: image by image as sdpipe 
   CHECK(pixels(lab.drawn[0]) != pixels(lab.drawn[1]));
 }
 
+TEST_CASE("cells of one seed start alike, whatever their sampler") {
+  // One step is a lone denoise of x_1.
+  Laboratory lab(
+      "[[ablate]]\nsampler = [{ type = \"ddim\" }, { type = \"ancestral\" }]\nsample.steps = 1\nsample.seed = [3, "
+      "4]\n");
+  CellStore store(lab.folder / "cells");
+  lab.run(store);
+  REQUIRE(lab.drawn.size() == 4);
+  CHECK(pixels(lab.drawn[0]) == pixels(lab.drawn[2]));
+  CHECK(pixels(lab.drawn[1]) == pixels(lab.drawn[3]));
+  CHECK(pixels(lab.drawn[0]) != pixels(lab.drawn[1]));
+}
+
+TEST_CASE("cells of one seed have the same noise, whatever their variant and its place") {
+  // So much noise that the last estimate is no single image of the model's, but depends on all that was drawn.
+  Laboratory lab(
+      "[[variant]]\nname = \"a\"\n[[variant]]\nname = \"b\"\n"
+      "[[ablate]]\nvariant = \"a\"\nsampler = [{ type = \"ddim\" }, { type = \"ancestral\" }]\n"
+      "[[ablate]]\nvariant = \"b\"\nsampler = { type = \"ancestral\" }\n",
+      {"noise.sigma_min=2", "noise.sigma_max=20", "+noise.saturation=1"});
+  CellStore store(lab.folder / "cells");
+  lab.run(store);
+  // The two of ancestral are one cell but for the variant, whose weights these ids do not tell apart.
+  CHECK(lab.ids[1] == lab.ids[2]);
+  lab.ids[2] = "of b";
+  lab.run(store);
+  REQUIRE(lab.drawn.size() == 3);
+  CHECK(pixels(lab.drawn[1]) == pixels(lab.drawn[2]));
+  CHECK(pixels(lab.drawn[0]) != pixels(lab.drawn[1]));
+}
+
 TEST_CASE("what is done is not done again, after a torn line too") {
   Laboratory lab(kGrid);
   {
@@ -193,6 +225,37 @@ TEST_CASE("what is done is not done again, after a torn line too") {
   lab.run(store);
   CHECK(lab.drawn.size() == 6);
   CHECK(lab.opened == Strings{"", ""});
+}
+
+TEST_CASE("a damaged line costs its own cell, with a warning, and no other") {
+  Laboratory lab(kGrid);
+  {
+    CellStore store(lab.folder / "cells");
+    lab.run(store);
+  }
+  const std::string whole = lab.lines();
+  const size_t second = whole.find('\n') + 1, third = whole.find('\n', second) + 1;
+  const std::string rest = whole.substr(0, second) + whole.substr(third);
+  const std::string file = (lab.folder / "cells/cells.jsonl").string();
+  for (const std::string line : {"{\"id\": 3}", "[1]", "{\"id\": \"a", "{\"id\": \"a\", \"scores\": 5}"}) {
+    INFO(line);
+    write_file(file, whole.substr(0, second) + line + '\n' + whole.substr(third));
+    Capture capture;
+    const CellStore store(lab.folder / "cells");
+    CHECK(capture.text() ==
+          "warning: " + file + " had 1 damaged line: it is dropped, and what it held is drawn again\n");
+    CHECK(!store.find(lab.ids[1]));
+    for (const int i : {0, 2, 3}) CHECK(store.find(lab.ids[i]));
+    CHECK(lab.lines() == rest);
+  }
+}
+
+TEST_CASE("a cell that cannot be kept ends the drawing") {
+  const TemporaryFolder folder;
+  CellStore store(folder / "cells");
+  fs::create_symlink("/dev/full", folder / "cells/cells.jsonl");
+  CHECK_THROWS_WITH(store.add({"a", 1, 0, {}, ""}, {}),
+                    (folder / "cells/cells.jsonl").string() + " cannot be written; is the disk full?");
 }
 
 TEST_CASE("results are read back as they were") {
@@ -245,6 +308,17 @@ TEST_CASE("a cell that fails is recorded with the reason, not tried again, and t
   CHECK(store.find(lab.ids[1])->failure.empty());
   run_cells(lab.cells, lab.ids, store, hooks);
   CHECK(asked == 2);
+}
+
+TEST_CASE("bad data is no fault of a cell: it ends the drawing, and nothing is recorded") {
+  Laboratory lab("[[ablate]]\nsample.steps = [2, 3]\n");
+  auto hooks = lab.hooks();
+  hooks.score = [](const std::vector<ByteImage>&, const Strings&) -> std::vector<Score> {
+    throw DataError("the image is damaged");
+  };
+  CellStore store(lab.folder / "cells");
+  CHECK_THROWS_AS(run_cells(lab.cells, lab.ids, store, hooks), DataError);
+  CHECK(!store.find(lab.ids[0]));
 }
 
 TEST_CASE("a request to stop keeps what is done and records nothing of the cell that was under way") {
