@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
+#include "core/cli/scoring.hpp"
 #include "core/cli/signals.hpp"
 #include "core/cli/stages.hpp"
 #include "core/cli/verbs.hpp"
@@ -18,57 +20,34 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t feature_seed = 0;  // the same for all runs: scores on the same data compare
+// What the last ablation left in ablation.json; empty where there was none.
+struct Before {
+  Json ids, cells, features;
+  std::string feature_id;
+  std::vector<RealScores> real;
+};
 
-// Names and contents of every file in a folder; "" where it is absent.
-std::string hash_of_folder(const fs::path& folder) {
-  if (!fs::exists(folder)) return "";
-  std::vector<std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file())
-      files.push_back(fs::relative(entry.path(), folder).string() + " " + sha256_of_file(entry.path()));
+RealScores real_scores_of(const Json& j) {
+  RealScores real{j.at("samples").get<int64_t>(), {}};
+  for (const auto& [name, value] : j.at("scores").items()) {
+    if (value.is_number()) real.scores.push_back({name, value.get<double>(), real.count});
   }
-  std::sort(files.begin(), files.end());
-  std::string all;
-  for (const std::string& file : files) all += file + "\n";
-  return sha256(as_bytes(all));
+  return real;
 }
 
-// The scorer, made when it is first needed: it may train a network. Its features' id is taken from the last ablation's
-// file where the stored network is still the one that it had.
-class Scoring {
- public:
-  Scoring(Session& session, const OpenedData& data, const fs::path& run, const Json& before)
-      : session_(session), data_(data), folder_(run / "features") {
-    const Json& features = before.value("features", Json::object());
-    const std::string files = features.value("files_sha256", "");
-    if (!files.empty() && files == hash_of_folder(folder_)) id_ = features.value("id", "");
+Before read_before(const fs::path& file) {
+  if (!fs::exists(file)) return {};
+  try {
+    const Json j = Json::parse(read_file(file));
+    Before before{j.at("ids"), j.at("cells"), j.at("features"), j.at("features").value("id", ""), {}};
+    for (const Json& real : j.at("real_images")) {
+      if (real.contains("samples")) before.real.push_back(real_scores_of(real));
+    }
+    return before;
+  } catch (const JsonError&) {
+    throw CheckpointError(fmt::format("{} is damaged: delete it, and it is written again", file.string()));
   }
-
-  const std::string& feature_id() {
-    if (id_.empty()) id_ = scorer().feature_id();
-    return id_;
-  }
-  Json facts() { return {{"id", feature_id()}, {"files_sha256", hash_of_folder(folder_)}}; }
-
-  const Scorer& scorer() {
-    if (scorer_) return *scorer_;
-    fs::create_directories(folder_);
-    Progress progress("features of real images", "%", 0, 100, session_.progress());
-    scorer_ = std::make_unique<Scorer>(*data_.source, folder_, feature_seed, &stop_requested(), [&](double fraction) {
-      progress.update(static_cast<uint64_t>(100 * fraction));
-    });
-    progress.finish();
-    return *scorer_;
-  }
-
- private:
-  Session& session_;
-  const OpenedData& data_;
-  fs::path folder_;
-  std::string id_;
-  std::unique_ptr<Scorer> scorer_;
-};
+}
 
 // A variant's newest checkpoint: where it is, and what it holds by one hash.
 struct Trained {
@@ -76,16 +55,42 @@ struct Trained {
   std::string sha256;
 };
 
+void warn_if_unfinished(const fs::path& folder, const Pipeline& pipeline, const StoredCheckpoint& checkpoint) {
+  if (!pipeline.train) return;
+  const int64_t seen = Json::parse(checkpoint.files.at("state.json")).value("images", int64_t{0});
+  const int64_t wanted = pipeline.train->integer("images");
+  if (seen < wanted) log_warning(fmt::format("{} was trained on {} of {} images only", folder.string(), seen, wanted));
+}
+
+// Of every variant that has cells.
+std::map<std::string, Trained> find_checkpoints(const std::vector<Cell>& cells, const OpenedData& data,
+                                                const fs::path& run) {
+  std::map<std::string, Trained> found;
+  for (const Cell& cell : cells) {
+    if (found.count(cell.variant)) continue;
+    const fs::path folder = variant_folder(run, cell.variant);
+    const auto checkpoint = newest_checkpoint(folder / "checkpoints");
+    if (!checkpoint)
+      throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", folder.string()));
+    require_same_data(folder, data);
+    warn_if_unfinished(folder, cell.pipeline, *checkpoint);
+    found[cell.variant] = {checkpoint->folder, sha256_of_file(checkpoint->folder / "MANIFEST.json")};
+  }
+  return found;
+}
+
 class Ablater {
  public:
   Ablater(Session& session, const Experiment& experiment, const OpenedData& data, const fs::path& run)
       : session_(session),
         experiment_(experiment),
         data_(data),
-        run_(run),
+        ablation_{cells_of(experiment), {}, {}},
+        checkpoints_(find_checkpoints(ablation_.cells, data, run)),  // before anything is written
         store_(run / "ablation"),
-        before_(read_json(json_file())),
-        scoring_(session, data, run, before_) {}
+        before_(read_before(json_file())),
+        scoring_(session, data, experiment.base.data.flag("flip"), run / "features", before_.feature_id,
+                 before_.features) {}
 
   // The whole table; `is_new` where it was not written before.
   struct Outcome {
@@ -94,19 +99,16 @@ class Ablater {
   };
 
   Outcome execute() {
-    ablation_.cells = cells_of(experiment_);
-    find_checkpoints();
     for (const Cell& cell : ablation_.cells)
       ids_.push_back(cell_id(cell, checkpoints_.at(cell.variant).sha256, data_.sha256 + " " + scoring_.feature_id()));
     draw_cells();
     for (const std::string& id : ids_) ablation_.results.push_back(*store_.find(id));
-    const bool is_current = before_.value("ids", Json()) == Json(ids_) && fs::exists(csv_file()) &&
-                            fs::exists(report_file()) && !before_.value("real_images", Json()).is_null();
-    if (is_current)
-      read_real_scores();
+    const bool is_written = is_current();
+    if (is_written)
+      ablation_.real = before_.real;
     else
       write();
-    return {std::move(ablation_), !is_current};
+    return {std::move(ablation_), !is_written};
   }
 
   fs::path csv_file() const { return store_.folder() / "ablation.csv"; }
@@ -114,30 +116,10 @@ class Ablater {
   fs::path report_file() const { return store_.folder() / "report.html"; }
 
  private:
-  static Json read_json(const fs::path& file) {
-    Json j = fs::exists(file) ? Json::parse(read_file(file), nullptr, false) : Json::object();
-    return j.is_object() ? j : Json::object();
-  }
-
-  void find_checkpoints() {
-    for (const Cell& cell : ablation_.cells) {
-      if (checkpoints_.count(cell.variant)) continue;
-      const fs::path folder = variant_folder(run_, cell.variant);
-      const auto checkpoint = newest_checkpoint(folder / "checkpoints");
-      if (!checkpoint)
-        throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", folder.string()));
-      warn_if_unfinished(cell, *checkpoint);
-      checkpoints_[cell.variant] = {checkpoint->folder, sha256_of_file(checkpoint->folder / "MANIFEST.json")};
-    }
-  }
-
-  void warn_if_unfinished(const Cell& cell, const StoredCheckpoint& checkpoint) const {
-    if (!cell.pipeline.train) return;
-    const int64_t seen = Json::parse(checkpoint.files.at("state.json")).value("images", int64_t{0});
-    const int64_t wanted = cell.pipeline.train->integer("images");
-    if (seen < wanted)
-      log_warning(fmt::format("{} was trained on {} of {} images only", variant_folder(run_, cell.variant).string(),
-                              seen, wanted));
+  // The files say what the cells are: these may have been drawn again since, in this run or one that was stopped.
+  bool is_current() const {
+    return before_.ids == Json(ids_) && before_.cells == to_json(ablation_)["cells"] && !before_.real.empty() &&
+           fs::exists(csv_file()) && fs::exists(report_file());
   }
 
   std::unique_ptr<OpenedModel> open(const std::string& variant) const {
@@ -170,8 +152,8 @@ class Ablater {
     } catch (const Cancelled&) {
       progress.reset();
       const auto done = std::count_if(ids_.begin(), ids_.end(), [&](const auto& id) { return store_.find(id); });
-      throw Stopped(
-          fmt::format("stopped after {} of {} cells; run the same command again to go on", done, ids_.size()));
+      throw Stopped(fmt::format("stopped after {} of {} cell{}; run the same command again to go on", done, ids_.size(),
+                                ids_.size() == 1 ? "" : "s"));
     }
   }
 
@@ -192,17 +174,17 @@ class Ablater {
         if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
       }
     }
-    for (const auto& [count, names] : wanted)
-      ablation_.real.push_back({count, scoring_.scorer().real_floor(count, names)});
+    for (const auto& [count, names] : wanted) add_real_scores(scoring_.scorer().real_floor(count, names));
   }
 
-  void read_real_scores() {
-    for (const Json& r : before_["real_images"]) {
-      RealScores real{r.value("count", int64_t{0}), {}};
-      for (const auto& [name, value] : r["scores"].items()) {
-        if (value.is_number()) real.scores.push_back({name, value.get<double>(), r.value("samples", int64_t{0})});
-      }
-      ablation_.real.push_back(std::move(real));
+  // There may be fewer images than were asked for, and so the same scores for several numbers.
+  void add_real_scores(const std::vector<Score>& scores) {
+    int64_t count = 0;
+    for (const Score& score : scores) count = std::max(count, score.samples);
+    auto& real = ablation_.real;
+    if (real.empty() || real.back().count != count) real.push_back({count, {}});
+    for (const Score& score : scores) {
+      if (!score_of(real.back().scores, score.name)) real.back().scores.push_back(score);
     }
   }
 
@@ -221,13 +203,12 @@ class Ablater {
   Session& session_;
   const Experiment& experiment_;
   const OpenedData& data_;
-  fs::path run_;
-  CellStore store_;
-  Json before_;
-  Scoring scoring_;
   Ablation ablation_;
-  std::vector<std::string> ids_;
   std::map<std::string, Trained> checkpoints_;
+  CellStore store_;
+  Before before_;
+  Scoring scoring_;
+  std::vector<std::string> ids_;
 };
 
 // `run` becomes the folder: the one named, or that of the pipeline file.
@@ -271,7 +252,9 @@ int ablate(Session& session, const AblateArguments& arguments) {
     throw CheckpointError(fmt::format("{} is not there: `sdpipe run {}` trains what is compared", run.string(),
                                       arguments.place.string()));
   }
-  require_same_runs(session, run, experiment, "here only [sampler], [sample], [[ablate]] and run.threads can change");
+  constexpr std::string_view remedy = "here only [sampler], [sample], [[ablate]] and run.threads can change";
+  require_same_kind(run, experiment, remedy);
+  require_same_runs(session, run, experiment, remedy);
   try {
     run_ablation(session, experiment, open_data(experiment.base), run, arguments.json);
   } catch (const Cancelled&) {

@@ -64,8 +64,8 @@ void print_cells(const Experiment& experiment) {
     auto& numbers = lines.back().second;
     if (numbers.empty() || numbers.back() != std::to_string(nfe)) numbers.push_back(std::to_string(nfe));
   }
-  fmt::print("ablate    {} cells, {} images, {} evaluations\n", amount(static_cast<int64_t>(cells.size())),
-             amount(images), amount(evaluations));
+  fmt::print("ablate    {} cell{}, {} images, {} evaluations\n", amount(static_cast<int64_t>(cells.size())),
+             cells.size() == 1 ? "" : "s", amount(images), amount(evaluations));
   for (const auto& [name, numbers] : lines) fmt::print("          {}: NFE {}\n", name, join(numbers));
 }
 

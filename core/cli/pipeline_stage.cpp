@@ -48,16 +48,18 @@ Json manifest_of(const Session& session, const Pipeline& pipeline, const OpenedD
 // As a string: whether a Json compares with one depends on the library's version.
 std::string text_of(const Json& object, const char* key) { return object.value(key, ""); }
 
-// A run that goes on must see the data it began with; another build or plugin may change bits, which is said.
-void require_same_surroundings(const RunFolder& folder, const Json& now) {
-  if (!fs::exists(folder.manifest_file()) || !fs::exists(folder.checkpoints())) return;
-  const Json before = Json::parse(read_file(folder.manifest_file()), nullptr, false);
-  if (!before.is_object()) return;
-  if (text_of(before, "data_sha256") != text_of(now, "data_sha256")) {
-    throw DataError(
-        fmt::format("the data is not what {} began with (then: {}); put it back, or move the run aside with --fresh",
-                    folder.path().string(), before.value("data", "")));
-  }
+// What the run in `folder` was begun with; empty where there is none yet.
+Json manifest_before(const fs::path& folder) {
+  const fs::path file = folder / "manifest.json";
+  if (!fs::exists(file) || !fs::exists(folder / "checkpoints")) return Json::object();
+  const Json before = Json::parse(read_file(file), nullptr, false);
+  return before.is_object() ? before : Json::object();
+}
+
+// Another build or plugin may change bits of a run that goes on, which is said.
+void warn_of_other_surroundings(const RunFolder& folder, const Json& now) {
+  const Json before = manifest_before(folder.path());
+  if (before.empty()) return;
   const Json& old_plugins = before.value("plugins", Json::array());
   for (const Json& plugin : now["plugins"]) {
     const auto same = [&](const Json& p) {
@@ -87,7 +89,8 @@ class PipelineStage {
 
   void execute() {
     const Json manifest = manifest_of(session_, pipeline_, data_);
-    require_same_surroundings(folder_, manifest);
+    require_same_data(folder_.path(), data_);
+    warn_of_other_surroundings(folder_, manifest);
     TrainingLoop loop(pipeline_, source_, model_, folder_);
     if (!pictures_may_be_current()) update_file(folder_.manifest_file(), manifest.dump(1) + "\n");
     const TrainedModel& trained = train(loop);
@@ -181,7 +184,7 @@ class PipelineStage {
         is_compared_,
         nearest_training(*source_, chosen.samples.images,
                          prior_sources(pipeline_, trained, *source_, std::ssize(chosen.samples.images)),
-                         &stop_requested())};
+                         &stop_requested(), pipeline_.data.flag("flip"))};
     write_file(folder_.report_file(), render_report(report));
     write_file(marker(), picture_facts(trained).dump() + "\n");
   }
@@ -208,6 +211,14 @@ class PipelineStage {
 OpenedData open_data(const Pipeline& pipeline) {
   std::shared_ptr<const Source> source = open_source(data_options(pipeline));
   return {source, source->content_hash()};
+}
+
+void require_same_data(const fs::path& folder, const OpenedData& data) {
+  const Json before = manifest_before(folder);
+  if (before.empty() || text_of(before, "data_sha256") == data.sha256) return;
+  throw DataError(fmt::format(
+      "the data is not what {} began with (then: {}); put it back, or move the run aside with `sdpipe run --fresh`",
+      folder.string(), text_of(before, "data")));
 }
 
 void run_pipeline(Session& session, const Experiment& single, const OpenedData& data, const RunFolder& folder) {

@@ -17,16 +17,6 @@ namespace fs = std::filesystem;
 constexpr std::string_view remedy =
     "give this one another name with run.name=..., or --fresh to move the old one aside";
 
-// A folder holds one pipeline's run or variants, never both.
-void require_same_kind(const fs::path& run, const Experiment& experiment) {
-  const bool has_variants = !experiment.variants.empty();
-  if (!fs::exists(run / (has_variants ? "checkpoints" : "variants"))) return;
-  throw UsageError(fmt::format(
-      "{} holds {}; {}", run.string(),
-      has_variants ? "a run without variants, but this pipeline has some" : "variants, but this pipeline has none",
-      remedy));
-}
-
 void require_same_run(Session& session, const fs::path& folder, const Pipeline& pipeline, std::string_view remedy) {
   const fs::path resolved = folder / "resolved.toml";
   if (!fs::exists(resolved)) return;
@@ -53,6 +43,15 @@ fs::path variant_folder(const fs::path& run, const std::string& variant) {
   return variant.empty() ? run : run / "variants" / variant;
 }
 
+void require_same_kind(const fs::path& run, const Experiment& experiment, std::string_view remedy) {
+  const bool has_variants = !experiment.variants.empty();
+  if (!fs::exists(run / (has_variants ? "checkpoints" : "variants"))) return;
+  throw UsageError(fmt::format(
+      "{} holds {}; {}", run.string(),
+      has_variants ? "a run without variants, but this pipeline has some" : "variants, but this pipeline has none",
+      remedy));
+}
+
 void require_same_runs(Session& session, const fs::path& run, const Experiment& experiment, std::string_view remedy) {
   if (experiment.variants.empty()) require_same_run(session, run, experiment.base, remedy);
   // All of them before the first is trained: hours later would be late.
@@ -69,7 +68,7 @@ int run(Session& session, const RunArguments& arguments) {
       log_info(fmt::format("the old run is now {}", aside.string()));
   }
   const RunFolder folder(place);
-  require_same_kind(place, experiment);
+  require_same_kind(place, experiment, remedy);
   require_same_runs(session, place, experiment, remedy);
   const OpenedData data = open_data(experiment.base);
   try {

@@ -14,6 +14,13 @@ struct OpenedData {
 };
 OpenedData open_data(const Pipeline& pipeline);
 
+// A folder holds one pipeline's run or variants, never both. Throws UsageError with the remedy where `run` holds the
+// other.
+void require_same_kind(const std::filesystem::path& run, const Experiment& experiment, std::string_view remedy);
+
+// Throws DataError where the run in `folder`, which may not be there yet, was begun with other data.
+void require_same_data(const std::filesystem::path& folder, const OpenedData& data);
+
 // Throws UsageError naming the keys, and the remedy, where the experiment's pipelines are other ones than those whose
 // folders are under `run`. Folders that are not there are right.
 void require_same_runs(Session& session, const std::filesystem::path& run, const Experiment& experiment,
@@ -27,7 +34,8 @@ void run_pipeline(Session& session, const Experiment& single, const OpenedData& 
 std::filesystem::path variant_folder(const std::filesystem::path& run, const std::string& variant);
 
 // Draws and scores the cells that are not done under `run`/ablation, writes table and report there, and prints the
-// table (as JSON on request). Throws CheckpointError where a variant is not trained yet, Stopped between two cells.
+// table (as JSON on request). Throws CheckpointError where a variant is not trained yet, DataError where it was trained
+// on other data, Stopped between two cells.
 void run_ablation(Session& session, const Experiment& experiment, const OpenedData& data,
                   const std::filesystem::path& run, bool json);
 

@@ -20,7 +20,8 @@ bool has(const std::vector<std::string>& words, std::string_view word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-// Cells that differ in steps and seed alone: the mean over the seeds against the evaluations.
+// Cells that differ in steps and seed alone: the mean over the seeds against the evaluations. Cells of another number
+// of samples are another curve, because scores of few samples are biased.
 struct Curve {
   std::string variant, setting;
   std::map<int64_t, std::vector<double>> values;  // NFE -> one for each seed
@@ -30,7 +31,7 @@ struct Curve {
 std::string setting_of(const Cell& cell, const std::vector<std::string>& varying) {
   std::string text;
   for (const std::string& column : varying) {
-    if (column == "variant" || column == "steps" || column == "seed" || column == "count") continue;
+    if (column == "variant" || column == "steps" || column == "seed") continue;
     text += column == "sampler" ? cell_text(cell, column) : fmt::format(", {} {}", column, cell_text(cell, column));
   }
   return text;
@@ -165,8 +166,11 @@ class ScorePlots {
 
 void add_strips(Page& page, const AblationReport& r, const Ablation& scored) {
   page.heading("The same seeds under every setting");
-  page.paragraph("One column is one seed: the same start, the same key of the corruption, the same noise.");
-  const std::vector<std::string> varying = varying_columns(scored);
+  page.paragraph(
+      "One column is one sample: the same start, the same key of the corruption, the same noise, of variants with the "
+      "same run.seed, and of one prior.");
+  std::vector<std::string> varying = varying_columns(scored);
+  std::erase(varying, "count");  // the first images are the same
   Strips strips;
   std::string variant = r.ablation.cells.at(0).variant;
   const auto flush = [&] {

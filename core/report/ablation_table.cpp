@@ -44,11 +44,14 @@ std::string quoted(const std::string& field) {
 
 std::string line_of(const std::vector<std::string>& fields) {
   std::string line;
-  for (size_t i = 0; i < fields.size(); ++i) line += (i ? "," : "") + quoted(fields[i]);
+  for (size_t i = 0; i < fields.size(); ++i) {
+    if (i > 0) line += ',';
+    line += quoted(fields[i]);
+  }
   return line + "\r\n";
 }
 
-// `batch` changes nothing.
+// `batch` is no setting to compare.
 std::vector<std::string> sample_keys(const Cell& cell) {
   std::vector<std::string> keys;
   for (const Settings::Entry& entry : cell.pipeline.sample.entries()) {
@@ -68,6 +71,17 @@ std::vector<std::string> row_of(const Cell& cell, const CellResult& result, cons
   }
   row.push_back(result.failure.empty() ? fmt::format("{:.2f}", result.seconds) : "");
   return row;
+}
+
+// "500" or "500 or 1000": of how many samples a cell the score was taken.
+std::string counts_of(const Ablation& ablation, const std::string& score) {
+  std::set<int64_t> counts;
+  for (const CellResult& result : ablation.results) {
+    if (const Score* found = score_of(result.scores, score)) counts.insert(found->samples);
+  }
+  std::vector<std::string> words;
+  for (const int64_t count : counts) words.push_back(std::to_string(count));
+  return join(words, " or ");
 }
 
 Json scores_json(const std::vector<Score>& scores) {
@@ -143,7 +157,7 @@ TextTable text_table(const Ablation& ablation) {
     table.rows.push_back(row_of(ablation.cells[i], ablation.results[i], varying, scores));
   for (const RealScores& real : ablation.real) {
     std::vector<std::string> row(varying.size() + 1);
-    row[0] = "real images";
+    row[0] = fmt::format("{} real images", grouped(static_cast<uint64_t>(real.count)));
     for (const std::string& name : scores) {
       const Score* score = score_of(real.scores, name);
       row.push_back(score ? number_text(score->value) : "");
@@ -156,14 +170,8 @@ TextTable text_table(const Ablation& ablation) {
 
 std::vector<std::string> table_notes(const Ablation& ablation) {
   std::vector<std::string> notes;
-  std::set<int64_t> counts;
-  for (const CellResult& result : ablation.results) {
-    for (const Score& score : result.scores) counts.insert(score.samples);
-  }
-  std::string samples;
-  for (const int64_t count : counts) samples += fmt::format("{}{}", samples.empty() ? "" : " or ", count);
   for (const std::string& name : score_columns(ablation))
-    notes.push_back(fmt::format("{}, of {} samples a cell", name, samples));
+    notes.push_back(fmt::format("{}, of {} samples a cell", name, counts_of(ablation, name)));
   const std::vector<std::string> varying = varying_columns(ablation);
   for (size_t i = 0; i < ablation.cells.size(); ++i) {
     if (ablation.results[i].failure.empty()) continue;
@@ -249,7 +257,7 @@ Json to_json(const Ablation& ablation) {
     }
     cells.push_back(std::move(j));
   }
-  for (const RealScores& r : ablation.real) real.push_back({{"count", r.count}, {"scores", scores_json(r.scores)}});
+  for (const RealScores& r : ablation.real) real.push_back({{"samples", r.count}, {"scores", scores_json(r.scores)}});
   return {{"cells", cells}, {"real_images", real}};
 }
 

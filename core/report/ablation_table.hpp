@@ -23,7 +23,8 @@ std::vector<std::string> varying_columns(const Ablation& ablation);
 // One of those of one cell, as text.
 std::string cell_text(const Cell& cell, std::string_view column);
 
-// Headers and rows of text: what varies, NFE, each score by its short name, seconds. Rows of real images come last.
+// Headers and rows of text: what varies, NFE, each score by its short name, seconds. Rows of real images, "500 real
+// images", come last.
 struct TextTable {
   std::vector<std::string> columns;
   std::vector<std::vector<std::string>> rows;

@@ -126,9 +126,9 @@ TEST_CASE("the cells are every variant, sampler and number of steps, in a table,
   CHECK(again.err == "nothing to do: runs/exp/ablation is complete\n");
   const std::vector<std::string> table = lines_of(again.out);
   REQUIRE(table.size() == 15);
-  CHECK(table[0] == "variant      sampler              steps  NFE  sliced_wasserstein  nearest_neighbour  seconds");
-  CHECK(contains(table[8], "exact        churn (churn = 1.0)      3    4  "));
-  CHECK(contains(table[9], "real images"));
+  CHECK(table[0] == "variant        sampler              steps  NFE  sliced_wasserstein  nearest_neighbour  seconds");
+  CHECK(contains(table[8], "exact          churn (churn = 1.0)      3    4  "));
+  CHECK(contains(table[9], "8 real images "));
   CHECK(table[11] == "sliced_wasserstein (pixels), of 8 samples a cell");
   CHECK(table[14] == "runs/exp/ablation/report.html");
   CHECK(Json::parse(place.sdpipe({"ablate", "runs/exp", "--json"}).out)["cells"].size() == 8);
@@ -175,6 +175,61 @@ TEST_CASE("with half of the lines and a torn one, the rest is drawn again and is
     CHECK(contains(outcome.err, cell));
   CHECK(cells_of(place) == cells_of(finished()));
   CHECK(lines_of(read_file(file)).size() == 8);
+  // The table is of the cells as they are now, with their own times.
+  const Json table = Json::parse(read_file(place / "runs/exp/ablation/ablation.json"));
+  for (const std::string& line : lines_of(read_file(file))) {
+    const Json cell = Json::parse(line);
+    int found = 0;
+    for (const Json& row : table["cells"]) found += row["id"] == cell["id"] && row["seconds"] == cell["seconds"];
+    CHECK(found == 1);
+  }
+}
+
+TEST_CASE("fewer real images than samples are told as so many as there are") {
+  const Workplace place;
+  copy_run(place);
+  const Words words = {"ablate",
+                       "runs/exp",
+                       "ablate.0.sampler={type=\"naive\"}",
+                       "ablate.0.variant=exact",
+                       "ablate.0.sample.steps=2",
+                       "ablate.0.count=40"};
+  const Outcome first = place.sdpipe(words), again = place.sdpipe(words);
+  CHECK(first.code == 0);
+  CHECK(contains(first.out, "\n30 real images "));  // half of 60
+  CHECK(contains(first.out, "of 40 samples a cell\n"));
+  CHECK(again.err == "nothing to do: runs/exp/ablation is complete\n");
+  CHECK(again.out == first.out);
+  CHECK(contains(read_file(place / "runs/exp/ablation/report.html"), ">30 real images</text>"));
+}
+
+TEST_CASE("an ablation of data that the run was not trained on is refused, before anything is written") {
+  const Workplace place;
+  copy_run(place);
+  write_pictures(place / "data", 50, 8);
+  const auto before = contents(place / "runs");
+  const Outcome outcome = place.sdpipe({"ablate", "runs/exp"});
+  CHECK(outcome.code == 4);
+  CHECK(outcome.out.empty());
+  CHECK(contains(outcome.err, "error: the data is not what runs/exp/variants/gauss began with (then: 60 "));
+  CHECK(contains(outcome.err, "); put it back, or move the run aside with `sdpipe run --fresh`\n"));
+  CHECK(contents(place / "runs") == before);
+}
+
+TEST_CASE("a table that is damaged is refused with what to do") {
+  const Workplace place;
+  copy_run(place);
+  const fs::path file = place / "runs/exp/ablation/ablation.json";
+  for (const char* content :
+       {"{\"ids\": 3}", "{", "{\"ids\": [], \"cells\": [], \"features\": 3, \"real_images\": []}"}) {
+    write_file(file, content);
+    const Outcome outcome = place.sdpipe({"ablate", "runs/exp"});
+    CHECK(outcome.code == 5);
+    CHECK(outcome.err == "error: runs/exp/ablation/ablation.json is damaged: delete it, and it is written again\n");
+  }
+  fs::remove(file);
+  CHECK(place.sdpipe({"ablate", "runs/exp"}).code == 0);
+  CHECK(cells_of(place) == cells_of(finished()));
 }
 
 TEST_CASE("a signal between cells exits with 75, and the same command goes on to the same cells") {
@@ -200,6 +255,7 @@ TEST_CASE("a signal between cells exits with 75, and the same command goes on to
 TEST_CASE("a variant that changed is refused with the keys, before anything is done") {
   const Workplace place;
   copy_run(place);
+  fs::remove_all(place / "runs/exp/ablation");
   const auto before = contents(place / "runs");
   const std::string sentence = "error: runs/exp/variants/exact holds another run: model.count differs; ";
   const Outcome run = place.sdpipe({"run", "exp.toml", "variant.1.model.count=30"});
@@ -213,6 +269,11 @@ TEST_CASE("a variant that changed is refused with the keys, before anything is d
   CHECK(plain.err ==
         "error: runs/exp holds variants, but this pipeline has none; give this one another name with run.name=..., or "
         "--fresh to move the old one aside\n");
+  const Outcome compared = place.sdpipe({"ablate", "exp.toml", "~variant"});
+  CHECK(compared.code == 2);
+  CHECK(compared.err ==
+        "error: runs/exp holds variants, but this pipeline has none; here only [sampler], [sample], [[ablate]] and "
+        "run.threads can change\n");
   CHECK(contents(place / "runs") == before);
 }
 
@@ -280,5 +341,7 @@ TEST_CASE("check prints the variants and the cells with their evaluations, and c
                  "          gauss, churn (churn = 1.0): NFE 2, 4\n"
                  "          exact, naive: NFE 2, 3\n"
                  "          exact, churn (churn = 1.0): NFE 2, 4\n"));
+  const Outcome one = place.sdpipe({"check", "exp.toml", "~variant", "~ablate", "+ablate=[{}]"});
+  CHECK(contains(one.out, "ablate    1 cell, 8 images, 32 evaluations\n"));
   CHECK(!fs::exists(place / "runs"));
 }

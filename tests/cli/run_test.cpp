@@ -211,7 +211,7 @@ TEST_CASE("data that changed since a run began is refused") {
   CHECK(outcome.code == 4);
   CHECK(outcome.err ==
         "error: the data is not what runs/tiny began with (then: 256 images of 1 x 8 x 8 from "
-        "\"data/train-images-idx3-ubyte\" (idx)); put it back, or move the run aside with --fresh\n");
+        "\"data/train-images-idx3-ubyte\" (idx)); put it back, or move the run aside with `sdpipe run --fresh`\n");
   CHECK(contents(place / "runs") == before);
 }
 
