@@ -15,6 +15,7 @@
 #include "core/base/log.hpp"
 #include "core/config/resolved.hpp"
 #include "core/diffusion/assembly.hpp"
+#include "core/host/services.hpp"
 
 namespace sdpipe {
 
@@ -23,6 +24,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr size_t strip_images = 10;
+constexpr int cell_format = 1;  // to be raised where sampling or scores change within a version: cells are drawn again
 
 // Adds the cells of one variant in one grid.
 class GridCells {
@@ -163,10 +165,9 @@ std::string cell_id(const Cell& cell, const std::string& checkpoint_sha256, cons
   Json corruption = Json::array();
   for (const PluginChoice& choice : cell.pipeline.corruption) corruption.push_back(facts_of(choice));
   Json sample;
-  for (const Settings::Entry& entry : cell.pipeline.sample.entries()) {
-    if (entry.key != "batch") sample[entry.key] = toml_text(entry.value);
-  }
-  const Json facts = {{"checkpoint", checkpoint_sha256},
+  for (const Settings::Entry& entry : cell.pipeline.sample.entries()) sample[entry.key] = toml_text(entry.value);
+  const Json facts = {{"sdpipe", {host_services().version, cell_format}},
+                      {"checkpoint", checkpoint_sha256},
                       {"precision", cell.pipeline.run.text("precision")},
                       {"corruption", corruption},
                       {"model", hash_of(*cell.pipeline.model.plugin)},

@@ -27,8 +27,9 @@ struct Cell {
 // in the order of its schema. Images of samplers are decoded. Throws DataError where one cannot be.
 std::vector<Cell> cells_of(const Experiment& experiment);
 
-// Everything that the result depends on, hashed: weights, corruption, sampler and their plugins, [sample] (without
-// batch), scores. `scored_against` names the real images and the features that the scores use.
+// Everything that the result depends on, hashed: sdpipe's version, weights, corruption, sampler and their plugins,
+// [sample], scores. (Samples depend on sample.batch where a sampler chooses its steps by batch.) `scored_against` names
+// the real images and the features that the scores use.
 std::string cell_id(const Cell& cell, const std::string& checkpoint_sha256, const std::string& scored_against);
 
 struct CellResult {
