@@ -10,6 +10,7 @@
 #include "core/base/text.hpp"
 #include "core/cli/observed.hpp"
 #include "core/cli/signals.hpp"
+#include "core/cli/stages.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/diffusion/assembly.hpp"
 #include "core/evaluation/image_quality.hpp"
@@ -156,6 +157,7 @@ class RestoreVerb {
       if (arguments_.held_out > source->size()) {
         throw DataError(fmt::format("--held-out {}: there are {}", arguments_.held_out, source->describe()));
       }
+      require_same_data(found_.folder, open_data(pipeline()));
       images = read_batch(*source, choose_images(source->size(), arguments_.held_out, seed_)).to(options);
       what_ = fmt::format("{} of {}", arguments_.held_out, source->describe());
     } else {

@@ -305,6 +305,17 @@ TEST_CASE("a run without held-out images says how to have some") {
   const Outcome some = own.sdpipe({"restore", "runs/some", "--held-out", "3", "--quiet"});
   CHECK(some.code == 0);
   CHECK(contains(some.out, "3 of 3 images of 1 x 8 x 8 from \"pictures\" (folder, the part held out)\n"));
+  for (int i = 0; i < 8; ++i) {
+    ByteImage other = slope(1, 8);
+    other.pixels[0] = 0;
+    write_png(own / fmt::format("pictures/{}.png", i), other);
+  }
+  const Outcome changed = own.sdpipe({"restore", "runs/some", "--held-out", "3"});
+  CHECK(changed.code == 4);
+  CHECK(changed.err ==
+        "error: the data is not what " + fs::canonical(own / "runs/some").string() +
+            " began with (then: 5 images of 1 x 8 x 8 from \"pictures\" (folder, 3 held out)); put it back, or move "
+            "the run aside with `sdpipe run --fresh`\n");
   REQUIRE(own.sdpipe({"run", "tiny.toml", "data.path=data/train-images-idx3-ubyte", "run.name=file", "~train",
                       "model={type=\"wiener\"}"})
               .code == 0);
