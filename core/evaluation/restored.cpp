@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "core/diffusion/assembly.hpp"
 
@@ -72,7 +73,8 @@ Restored restore_images(const Pipeline& pipeline, const Model& model, const Trai
                         const Observation& seen, const RestoreRequest& request) {
   const Denoiser denoiser(model, trained.ema.views(), *trained.process);
   const Sampler sampler = make_sampler(pipeline.sampler);
-  const PosteriorSampling posterior(pipeline, trained);
+  std::optional<PosteriorSampling> posterior;  // "reverse" has no use for a prior, which the run may be too old for
+  if (request.method != "reverse") posterior.emplace(pipeline, trained);
   TrajectoryOptions options;
   options.seed = static_cast<uint64_t>(pipeline.sample.integer("seed"));
   options.clamp = pipeline.sample.flag("clamp");
@@ -93,10 +95,10 @@ Restored restore_images(const Pipeline& pipeline, const Model& model, const Trai
       if (request.method == "reverse")
         return restore_by_reversing(denoiser, sampler, a, y, pipeline.sample.integer("steps"), numbers, options);
       if (request.method == "projection")
-        return posterior.run(denoiser, ProjectedDenoiser(denoiser, a, y), sampler, a, y, numbers, options);
+        return posterior->run(denoiser, ProjectedDenoiser(denoiser, a, y), sampler, a, y, numbers, options);
       if (request.method == "guidance")
-        return posterior.run(denoiser, GuidedDenoiser(denoiser, a, y, request.strength), sampler, a, y, numbers,
-                             options);
+        return posterior->run(denoiser, GuidedDenoiser(denoiser, a, y, request.strength), sampler, a, y, numbers,
+                              options);
       throw RunError("no restoration method named \"" + request.method + "\"");
     };
     at::Tensor sum = at::zeros_like(y);
