@@ -46,7 +46,7 @@ void write_folder(const fs::path& folder, int64_t height, int64_t width, const s
 Words stand_in_data(const std::string& name, const Workplace& place) {
   if (name == "celeba_blur" || name == "celeba_mask")
     return write_folder(place / "data/celeba/img_align_celeba", 218, 178, ".jpg"), Words{};
-  if (name == "emoji") return write_folder(place / "data/emoji", 136, 128, ".png"), Words{};
+  if (name == "emoji") return write_folder(place / "data/emoji", 136, 128, ".png"), Words{"data.held_out=4"};
   if (name == "cifar10_blur") return write_cifar(place / "data/cifar-10-batches-bin"), Words{};
   write_pictures(place / "pictures", 300, 28);
   return {"data.path=pictures"};
