@@ -1,0 +1,31 @@
+// Which fast paths a network's layers take. Every one has a plain twin, LibTorch's own operators, and a switch that
+// turns it off; where shape, dtype or device do not suit it, the plain path is taken by itself.
+#pragma once
+
+#include "core/abi/plugin.hpp"
+
+namespace sdpipe::nn {
+
+// Base of a network's settings, as Meaning is; `with_kernels` lists them in its schema.
+struct Kernels {
+  bool fused_norm = true;
+  bool winograd = true;
+  bool fused_attention = true;
+  bool checkpoint = false;
+};
+
+template <class Settings>
+sdp::Description<Settings> with_kernels(sdp::Description<Settings> d) {
+  const auto member = [](bool Kernels::*m) { return static_cast<bool Settings::*>(m); };
+  d.flag("fused_norm", member(&Kernels::fused_norm), "group normalisation and SiLU in one pass")
+      .flag("winograd", member(&Kernels::winograd),
+            "3 x 3 convolutions in float32 with fewer multiplications; relative error 5e-6 instead of 2e-7")
+      .flag("fused_attention", member(&Kernels::fused_attention),
+            "attention without holding all weights at once, where that is faster")
+      .flag("checkpoint", member(&Kernels::checkpoint),
+            "hold only the inputs of blocks while training and compute them again for the gradient: less memory, more "
+            "time");
+  return d;
+}
+
+}  // namespace sdpipe::nn
