@@ -27,13 +27,31 @@ struct Curve {
   std::map<int64_t, std::vector<double>> values;  // NFE -> one for each seed
 };
 
-// "ddim", "ddim, prior gaussian": what varies beside variant, steps and seed.
-std::string setting_of(const Cell& cell, const std::vector<std::string>& varying) {
+bool varies_within_a_variant(const Ablation& ablation, const std::string& column) {
+  std::map<std::string, std::string> first;
+  return std::any_of(ablation.cells.begin(), ablation.cells.end(), [&](const Cell& cell) {
+    const std::string text = cell_text(cell, column);
+    return first.try_emplace(cell.variant, text).first->second != text;
+  });
+}
+
+// What tells curves of one variant apart: what varies beside steps and seed. A key that each variant has one value of
+// (soft diffusion starts from images, plain diffusion from noise) is the variant's own and keeps no curves from one
+// plot.
+std::vector<std::string> columns_within_a_variant(const Ablation& ablation) {
+  std::vector<std::string> columns = varying_columns(ablation);
+  std::erase_if(columns, [&](const std::string& column) {
+    const bool is_axis = column == "variant" || column == "steps" || column == "seed";
+    return is_axis || (column != "sampler" && !varies_within_a_variant(ablation, column));
+  });
+  return columns;
+}
+
+// "ddim", "ddim, prior gaussian".
+std::string setting_of(const Cell& cell, const std::vector<std::string>& columns) {
   std::string text;
-  for (const std::string& column : varying) {
-    if (column == "variant" || column == "steps" || column == "seed") continue;
+  for (const std::string& column : columns)
     text += column == "sampler" ? cell_text(cell, column) : fmt::format(", {} {}", column, cell_text(cell, column));
-  }
   return text;
 }
 
@@ -49,13 +67,13 @@ Ablation scored_cells(const Ablation& ablation) {
 }
 
 std::vector<Curve> curves_of(const Ablation& ablation, const std::string& score) {
-  const std::vector<std::string> varying = varying_columns(ablation);
+  const std::vector<std::string> columns = columns_within_a_variant(ablation);
   std::vector<Curve> curves;
   for (size_t i = 0; i < ablation.cells.size(); ++i) {
     const Score* value = score_of(ablation.results[i].scores, score);
     if (!value) continue;
     const std::string& variant = ablation.cells[i].variant;
-    const std::string setting = setting_of(ablation.cells[i], varying);
+    const std::string setting = setting_of(ablation.cells[i], columns);
     auto curve = std::find_if(curves.begin(), curves.end(),
                               [&](const Curve& c) { return c.variant == variant && c.setting == setting; });
     if (curve == curves.end()) curve = curves.insert(curves.end(), {variant, setting, {}});
@@ -169,8 +187,8 @@ void add_strips(Page& page, const AblationReport& r, const Ablation& scored) {
   page.paragraph(
       "One column is one sample: the same start, the same key of the corruption, the same noise, of variants with the "
       "same run.seed, and of one prior.");
-  std::vector<std::string> varying = varying_columns(scored);
-  std::erase(varying, "count");  // the first images are the same
+  std::vector<std::string> columns = columns_within_a_variant(scored);
+  std::erase(columns, "count");  // the first images are the same
   Strips strips;
   std::string variant = r.ablation.cells.at(0).variant;
   const auto flush = [&] {
@@ -184,7 +202,7 @@ void add_strips(Page& page, const AblationReport& r, const Ablation& scored) {
     if (cell.variant != variant) flush();
     variant = cell.variant;
     if (r.strips[i].empty()) continue;
-    Strips::Row row{fmt::format("{}, {} NFE", setting_of(cell, varying), r.ablation.results[i].nfe), {}};
+    Strips::Row row{fmt::format("{}, {} NFE", setting_of(cell, columns), r.ablation.results[i].nfe), {}};
     const auto same = [&](const Strips::Row& other) { return other.label == row.label; };
     if (std::any_of(strips.rows.begin(), strips.rows.end(), same)) continue;  // the first of several seeds stands here
     for (const ByteImage& image : r.strips[i]) row.images.push_back(encode_png(image));

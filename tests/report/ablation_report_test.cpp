@@ -45,6 +45,20 @@ TEST_CASE("A curve is the mean over the seeds, and cells of other numbers of sam
     CHECK(contains(plots(spread), name));
 }
 
+TEST_CASE("What each variant has one value of keeps no curves from one plot, what varies within one does") {
+  const std::string grid = "\n[[ablate]]\nsample.steps = [2, 3]\ncount = 8\n";
+  const auto legend = [&](const std::string& variants) {
+    const Experiment e = parse_experiment(kExample + variants + grid, "a.toml", {}, examples());
+    Ablation all{cells_of(e), {}, {}};
+    for (const Cell& cell : all.cells)
+      all.results.push_back({"id", cell.pipeline.sample.integer("steps"), 1, {{"recall", 0.5, 8}}, ""});
+    return plots(report(all));
+  };
+  const std::string two = "\n[[variant]]\nname = \"a\"\n[[variant]]\nname = \"b\"\nsample.prior = \"noise\"\n";
+  CHECK(contains(legend(two), ">b</text>"));
+  CHECK_FALSE(contains(legend(two), "prior noise"));
+}
+
 TEST_CASE("Each score is stated with its own numbers of samples") {
   Ablation all = ablation({1, 3, 5, 7, 2, 4, 8, 6});
   for (CellResult& result : all.results) result.scores.push_back({"frechet (features 1)", 1, 8});
