@@ -79,10 +79,11 @@ at::Tensor Fixture::at(const std::string& tensor) const { return tensors.at(tens
 
 SampleShape Fixture::sample() const { return tensors.at("input.x").sizes().slice(1).vec(); }
 
-std::vector<fs::path> fixture_files() {
-  const char* const folder = std::getenv("SDPIPE_PARITY_DIR");
+std::vector<fs::path> fixture_files(const char* variable, const std::string& folder) {
+  const char* const named = std::getenv(variable);
+  const fs::path committed = fs::path(SDPIPE_SOURCE_DIR) / "tests/parity" / folder;
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder ? folder : SDPIPE_SOURCE_DIR "/tests/parity"))
+  for (const auto& entry : fs::directory_iterator(named ? fs::path(named) : committed))
     if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;

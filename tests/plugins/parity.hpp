@@ -23,8 +23,9 @@ struct Fixture {
   SampleShape sample() const;
 };
 
-// Every fixture of the folder SDPIPE_PARITY_DIR, by default tests/parity.
-std::vector<std::filesystem::path> fixture_files();
+// Every fixture of the folder that an environment variable names, by default of one in tests/parity.
+std::vector<std::filesystem::path> fixture_files(const char* variable = "SDPIPE_PARITY_DIR",
+                                                 const std::string& folder = "");
 Fixture read_fixture(const std::filesystem::path& file);
 
 // Names and shapes of a network's published tensors, from a JSON file in tests/parity.
