@@ -212,7 +212,7 @@ class RestoreVerb {
 
   // Pictures of an earlier restoration, which the new grid does not show.
   void remove_earlier() const {
-    const std::regex restored("(" + join(restoration_methods(), "|") + ")-[0-9]{4,}\\.png");
+    const std::regex restored(fmt::format(R"(({})-[0-9]{{4,}}\.png)", join(restoration_methods(), "|")));
     for (const auto& entry : fs::directory_iterator(output())) {
       if (entry.is_regular_file() && std::regex_match(entry.path().filename().string(), restored))
         fs::remove(entry.path());

@@ -1,8 +1,7 @@
 // `sdpipe restore`, on a model that is fitted in a moment.
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
+#include "core/base/json.hpp"
 #include "core/data/images.hpp"
 #include "tests/cli/program.hpp"
 
@@ -75,14 +74,14 @@ Words restore(const Words& more) {
   return words;
 }
 
-std::map<std::string, nlohmann::json> results(const Words& more) {
+std::map<std::string, Json> results(const Words& more) {
   Words words = restore(more);
   words.push_back("--json");
   const Outcome outcome = place().sdpipe(words);
   INFO(outcome.err);
   REQUIRE(outcome.code == 0);
-  std::map<std::string, nlohmann::json> found;
-  const auto parsed = nlohmann::json::parse(outcome.out);
+  std::map<std::string, Json> found;
+  const auto parsed = Json::parse(outcome.out);
   for (const auto& row : parsed["results"]) found[row["method"]] = row;
   return found;
 }

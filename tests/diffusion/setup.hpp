@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/diffusion/assembly.hpp"
+#include "tests/message_of.hpp"
 #include "tests/plugins/support.hpp"
 
 // Behind LibTorch's headers, one of which defines a CHECK of its own.
@@ -70,16 +71,5 @@ class MemorySource : public Source {
 };
 
 inline bool bit_equal(const at::Tensor& a, const at::Tensor& b) { return numbers(a) == numbers(b); }
-
-// What an error of type E says.
-template <class E, class F>
-std::string message_of(F action) {
-  try {
-    action();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no such error";
-}
 
 }  // namespace sdpipe::testing

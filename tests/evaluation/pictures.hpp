@@ -14,6 +14,7 @@
 #include "core/base/hash.hpp"
 #include "core/base/random.hpp"
 #include "core/data/source.hpp"
+#include "tests/message_of.hpp"
 
 namespace sdpipe::testing {
 
@@ -90,16 +91,6 @@ inline at::Tensor normal(int64_t rows, int64_t columns, uint64_t seed) {
   at::Tensor x = at::empty({rows, columns}, at::TensorOptions(at::kDouble));
   fill_normal({.seed = seed}, std::span(x.data_ptr<double>(), static_cast<size_t>(x.numel())));
   return x;
-}
-
-template <class E, class F>
-std::string message_of(F action) {
-  try {
-    action();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no such error";
 }
 
 }  // namespace sdpipe::testing
