@@ -1,0 +1,30 @@
+// Group normalisation (Wu and He, arXiv 1803.08494), what networks put in front of it and behind, in one pass over
+// memory for the result and one for its gradients, which keep x alone until then. With statistics of each group:
+//
+//   y = f((norm(x + offset) weight + bias) (1 + scale) + shift),   f(v) = v or SiLU, v / (1 + exp(-v))
+//
+// The fused kernel takes x of (batch, channel, height, width) on the CPU in float32 or bfloat16, statistics in at least
+// float32; faster where the memory is channels-last. Anything else takes the plain twin, LibTorch's own operators.
+// Results do not depend on the number of threads. A second derivative of the fused kernel is refused.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/nn/modules/normalization.h>
+
+#include "plugins/models/nn/kernels.hpp"
+
+namespace sdpipe::nn {
+
+// Of every sample and channel: (batch, channel) each, or undefined. Scale and shift come together.
+struct Modulation {
+  at::Tensor offset, scale, shift;
+};
+
+at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, const at::Tensor& x, bool silu);
+at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, const at::Tensor& x,
+                      const Modulation& modulation, bool silu);
+
+// x as the fused kernels and convolutions of a network like it best: channels-last where group_norm is fused.
+at::Tensor arranged(const Kernels& kernels, const at::Tensor& x);
+
+}  // namespace sdpipe::nn
