@@ -59,7 +59,7 @@ void compare_gradient(Deviation& d, const Fixture& fixture, const std::string& n
   const double norm = g.norm().item<double>();
   const double projection = at::dot(g, at::arange(g.numel(), at::kDouble).cos()).item<double>();
   const std::array<double, 2> expected = known_gradient(fixture, name);
-  const double scale = std::max(expected[0], 1e-4 * whole);
+  const double scale = std::max(expected[0], 1e-3 * whole);
   const double in_norm = std::abs(norm - expected[0]) / scale;
   const double in_projection = std::abs(projection - expected[1]) / scale;
   if (!(std::max(in_norm, in_projection) <= std::max(d.norms, d.projections))) d.worst = name;
