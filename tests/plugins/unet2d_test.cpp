@@ -186,4 +186,16 @@ TEST_CASE("settings of unet2d that make no network are refused in full sentences
         start +
             "a norm of 20 channels cannot be cut into 8 groups; choose block_out_channels and norm_num_groups so "
             "that every width, and sums of neighbouring ones, can be (parameter \"block_out_channels\")");
+  CHECK(failure("block_out_channels = [8, 16]\nnorm_num_groups = 4\nattention_head_dim = 9\n"
+                "down_block_types = \"AttnDownBlock2D, DownBlock2D\"\nup_block_types = \"UpBlock2D, UpBlock2D\"") ==
+        start + "is more than the 8 channels that some attention has in all (parameter \"attention_head_dim\")");
+  CHECK(failure(tiny + "freq_shift = 4") ==
+        start +
+            "must be below half of the first entry of block_out_channels, the number of frequencies "
+            "(parameter \"freq_shift\")");
+  CHECK(failure("block_out_channels = [9]\nnorm_num_groups = 3\ndown_block_types = \"DownBlock2D\"\n"
+                "up_block_types = \"UpBlock2D\"") ==
+        start +
+            "the first entry must be even: the embedding has as many sines as cosines "
+            "(parameter \"block_out_channels\")");
 }

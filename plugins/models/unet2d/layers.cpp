@@ -49,7 +49,13 @@ at::Tensor normal_quantiles(int64_t n, double scale) {
   return (at::erfinv(share * 2 - 1) * (std::sqrt(2.0) * scale)).to(at::kFloat);
 }
 
-at::Tensor normalised(const nn::Kernels&, torch::nn::GroupNorm& norm, const at::Tensor& x) { return norm(x); }
+// activation(norm(x)), x modulated; the fused kernel knows SiLU.
+at::Tensor activated_norm(const nn::Kernels& kernels, Activation activation, const torch::nn::GroupNorm& norm,
+                          const at::Tensor& x, const nn::Modulation& modulation = {}) {
+  const bool silu = activation == Activation::silu || activation == Activation::swish;
+  const at::Tensor y = nn::group_norm(kernels, norm, x, modulation, silu);
+  return silu ? y : activate(activation, y);
+}
 
 at::Tensor attention(const nn::Kernels&, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const double scale = 1 / std::sqrt(static_cast<double>(q.size(-1)));
@@ -129,7 +135,7 @@ AttentionImpl::AttentionImpl(const Settings& s, int64_t width, int64_t groups, d
 
 at::Tensor AttentionImpl::forward(const at::Tensor& x) {
   const int64_t batch = x.size(0), pixels = x.size(2) * x.size(3);
-  const at::Tensor h = group_norm.is_empty() ? x : normalised(kernels, group_norm, x);
+  const at::Tensor h = group_norm.is_empty() ? x : nn::group_norm(kernels, group_norm, x, false);
   const at::Tensor tokens = h.flatten(2).transpose(1, 2);
   const auto in_heads = [&](torch::nn::Linear& layer) {
     return layer(tokens).view({batch, pixels, heads, head}).transpose(1, 2);
@@ -165,16 +171,17 @@ ResnetImpl::ResnetImpl(const Settings& s, const ResnetShape& shape_in, uint32_t 
     conv_shortcut = register_module("conv_shortcut", conv_of(shape.in, shape.out, 1));
 }
 
-at::Tensor ResnetImpl::conditioned(const at::Tensor& h, const at::Tensor& embedding) {
-  const at::Tensor told = time_emb_proj(activate(activation, embedding)).unsqueeze(-1).unsqueeze(-1);
-  if (time_shift == TimeShift::added) return activate(activation, normalised(kernels, norm2, h + told));
+nn::Modulation ResnetImpl::told(const at::Tensor& embedding) {
+  const at::Tensor told = time_emb_proj(activate(activation, embedding));
+  if (time_shift == TimeShift::added) return {told, {}, {}};
   const std::vector<at::Tensor> half = told.chunk(2, 1);
-  return activate(activation, normalised(kernels, norm2, h) * (1 + half[0]) + half[1]);
+  return {{}, half[0], half[1]};
 }
 
 at::Tensor ResnetImpl::forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-  at::Tensor h = activate(activation, normalised(kernels, norm1, x));
-  h = conditioned(conv1(resampled(h, shape.resampling, shape.fir)), embedding);
+  at::Tensor h = activated_norm(kernels, activation, norm1, x);
+  h = conv1(resampled(h, shape.resampling, shape.fir));
+  h = activated_norm(kernels, activation, norm2, h, told(embedding));
   h = conv2(sdp::dropout(pass, h, dropout, draw));
   const at::Tensor shortcut = resampled(x, shape.resampling, shape.fir);
   return divided((conv_shortcut.is_empty() ? shortcut : conv_shortcut(shortcut)) + h, shape.divisor);

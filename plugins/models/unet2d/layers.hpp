@@ -6,6 +6,7 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
+#include "plugins/models/nn/group_norm.hpp"
 #include "plugins/models/unet2d/settings.hpp"
 
 namespace sdpipe::unet2d {
@@ -73,7 +74,7 @@ struct ResnetImpl : torch::nn::Module {
   // `number` numbers the network's draws of dropout.
   ResnetImpl(const Settings& s, const ResnetShape& shape, uint32_t number);
   at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding);
-  at::Tensor conditioned(const at::Tensor& h, const at::Tensor& embedding);
+  nn::Modulation told(const at::Tensor& embedding);
 
   nn::Kernels kernels;
   Activation activation;

@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/silu.h>
 
 #include <algorithm>
 #include <cmath>
@@ -136,7 +135,7 @@ at::Tensor UpStageImpl::forward(const sdp::Pass& pass, at::Tensor h, const at::T
   if (type_.skip) {
     if (image.defined()) image = resampled(image, Resampling::twice, true);
     if (skip_conv_.is_empty()) return h;
-    const at::Tensor shown = skip_conv_(at::silu(skip_norm_(h)));
+    const at::Tensor shown = skip_conv_(nn::group_norm(settings_, skip_norm_, h, true));
     image = image.defined() ? image + shown : shown;
   }
   return skip_conv_.is_empty() && resamplers_->is_empty() ? h : resample(pass, h, embedding);
@@ -196,13 +195,13 @@ at::Tensor Network::forward(const sdp::Pass& pass, const at::Tensor& x) {
 at::Tensor Network::evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition) {
   const at::Tensor embedding = time_embedding_(time_proj_(condition).to(x.scalar_type()));
   at::Tensor image = settings_.center_input_sample ? 2 * x - 1 : x;
-  std::vector<at::Tensor> skips{conv_in_(image)};
+  std::vector<at::Tensor> skips{nn::arranged(settings_, conv_in_(image))};
   for (const auto& stage : *down_blocks_) stage->as<DownStage>()->forward(pass, embedding, skips, image);
   at::Tensor h = skips.back();
   if (!mid_block_.is_empty()) h = mid_block_(pass, h, embedding);
   image = at::Tensor();
   for (const auto& stage : *up_blocks_) h = stage->as<UpStage>()->forward(pass, h, embedding, skips, image);
-  h = conv_out_(at::silu(conv_norm_out_(h)));
+  h = conv_out_(nn::group_norm(settings_, conv_norm_out_, h, true));
   if (image.defined()) h = h + image;
   if (settings_.time_embedding_type != TimeEmbedding::fourier) return h;
   return h / condition.to(x.scalar_type()).view({-1, 1, 1, 1});
