@@ -16,7 +16,7 @@ function(sdpipe_plugin name)
   target_link_libraries(${name} PRIVATE sdpipe::abi)
   # One exported symbol: the version script hides weak std symbols too, and without unique symbols two
   # plugins share no state through the dynamic linker.
-  target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
+  target_compile_options(${name} PRIVATE $<$<AND:$<CXX_COMPILER_ID:GNU>,$<NOT:$<COMPILE_LANGUAGE:CUDA>>>:-fno-gnu-unique>)
   target_link_options(${name} PRIVATE "-Wl,--version-script=${SDPIPE_PLUGIN_EXPORTS}")
   set_property(TARGET ${name} APPEND PROPERTY LINK_DEPENDS "${SDPIPE_PLUGIN_EXPORTS}")
   if(arg_TORCH)

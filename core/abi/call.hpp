@@ -148,6 +148,8 @@ class Call {
   void adjoint(const sdp_point& at, const sdp_tensor* x, sdp_tensor* y) const {
     check(detail::host->adjoint(ctx_, &at, x, y));
   }
+  /* The cudaStream_t to queue work on, whose GPU is the current one; NULL where this call's tensors are on the CPU. */
+  void* stream() const { return detail::host->stream(ctx_); }
 
  private:
   sdp_ctx* ctx_;

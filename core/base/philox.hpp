@@ -9,11 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define SDP_HOST_DEVICE __host__ __device__
-#else
-#define SDP_HOST_DEVICE
-#endif
+#include "core/abi/host_device.h"
 
 namespace sdpipe {
 

@@ -14,14 +14,6 @@
 namespace sdpipe {
 namespace {
 
-void require_started(int code, const char* service) {
-  if (code == 0) return;
-  throw PluginError(
-      fmt::format("host->{}: its CUDA kernel did not start: {}. This build has kernels for GPUs of compute capability "
-                  "8.0 and newer; an error of earlier work on the same GPU also shows up here",
-                  service, launch_error(code)));
-}
-
 template <class T>
 struct Sum {
   std::vector<double> coef;
@@ -54,6 +46,14 @@ Sum<T> arranged(const T* out, std::span<const double> coef, std::span<const at::
 
 }  // namespace
 
+void require_started(int code, const char* what) {
+  if (code == 0) return;
+  throw PluginError(fmt::format(
+      "{}: its CUDA kernel did not start: {}. This build has kernels for GPUs of compute capability 8.0 and "
+      "newer; an error of earlier work on the same GPU also shows up here",
+      what, launch_error(code)));
+}
+
 void* current_stream(at::Device device) {
   return device.is_cuda() ? c10::cuda::getCurrentCUDAStream(device.index()).stream() : nullptr;
 }
@@ -67,7 +67,8 @@ void lincomb_on_gpu(at::Tensor& out, std::span<const double> coef, std::span<con
   Sum<T> sum = arranged<T>(result, coef, x);
   for (size_t first = 0;;) {
     const size_t n = std::min(max_terms, sum.x.size() - first);
-    require_started(launch_lincomb(result, size, n, sum.coef.data() + first, sum.x.data() + first, stream), "lincomb");
+    require_started(launch_lincomb(result, size, n, sum.coef.data() + first, sum.x.data() + first, stream),
+                    "host->lincomb");
     if (first + n == sum.x.size()) return;
     first += n - 1;
     sum.coef[first] = 1;
@@ -80,7 +81,8 @@ void fill_on_gpu(int32_t distribution, std::span<const Stream> rows, at::Tensor&
   const c10::DeviceGuard on_its_device(out.device());
   const size_t length = static_cast<size_t>(out.numel()) / std::max<size_t>(rows.size(), 1);
   const auto launch = distribution == SDP_NORMAL ? launch_fill<NormalNumbers, T> : launch_fill<UniformNumbers, T>;
-  require_started(launch(out.data_ptr<T>(), length, rows.size(), rows.data(), current_stream(out.device())), "random");
+  require_started(launch(out.data_ptr<T>(), length, rows.size(), rows.data(), current_stream(out.device())),
+                  "host->random");
 }
 
 template void lincomb_on_gpu<float>(at::Tensor&, std::span<const double>, std::span<const at::Tensor>);

@@ -10,6 +10,9 @@
 
 namespace sdpipe {
 
+// Throws PluginError unless `code`, what a launcher returned, is 0; `what` says what its kernel is for.
+void require_started(int code, const char* what);
+
 // The cudaStream_t that LibTorch uses now on this thread for `device`; null for the CPU.
 void* current_stream(at::Device device);
 

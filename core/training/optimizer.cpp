@@ -7,6 +7,15 @@
 #include <numbers>
 #include <vector>
 
+#include "core/training/adam.hpp"
+#ifdef SDPIPE_CUDA
+#include <ATen/ops/empty.h>
+#include <c10/core/DeviceGuard.h>
+
+#include "core/host/device.hpp"
+#include "core/training/optimizer_kernels.hpp"
+#endif
+
 namespace sdpipe {
 
 OptimizerOptions optimizer_options(const Settings& train) {
@@ -52,23 +61,6 @@ double norm_of(const T* x, int64_t n) {
   return std::sqrt(total);
 }
 
-// The constants of one step in the tensors' own type.
-template <class T>
-struct Constants {
-  T scale, b1, b2, step, root, epsilon, decay;
-};
-
-template <class T>
-void update(T* p, const T* g, T* m, T* v, T* ema, int64_t first, int64_t last, const Constants<T>& c) {
-  for (int64_t i = first; i < last; ++i) {
-    const T gradient = c.scale * g[i];
-    m[i] = c.b1 * m[i] + (1 - c.b1) * gradient;
-    v[i] = c.b2 * v[i] + (1 - c.b2) * gradient * gradient;
-    p[i] -= c.step * m[i] / (std::sqrt(v[i]) * c.root + c.epsilon);
-    ema[i] = c.decay * ema[i] + (1 - c.decay) * p[i];
-  }
-}
-
 template <class F>
 void by_type(const at::Tensor& x, F&& f) {
   if (x.scalar_type() == at::kDouble)
@@ -77,9 +69,28 @@ void by_type(const at::Tensor& x, F&& f) {
     f(float{});
 }
 
+#ifdef SDPIPE_CUDA
+double norm_on_gpu(const at::Tensor& flat) {
+  const c10::DeviceGuard on_its_device(flat.device());
+  const size_t n = static_cast<size_t>(flat.numel());
+  const at::Tensor sums =  // the last is the total
+      at::empty({static_cast<int64_t>(square_sum_blocks(n)) + 1}, flat.options().dtype(at::kDouble));
+  double *blocks = sums.data_ptr<double>(), *total = blocks + square_sum_blocks(n);
+  by_type(flat, [&](auto zero) {
+    require_started(
+        launch_square_sum(flat.const_data_ptr<decltype(zero)>(), n, blocks, total, current_stream(flat.device())),
+        "the gradient's norm");
+  });
+  return std::sqrt(sums[sums.numel() - 1].item<double>());
+}
+#endif
+
 }  // namespace
 
 double flat_norm(const at::Tensor& flat) {
+#ifdef SDPIPE_CUDA
+  if (flat.is_cuda()) return norm_on_gpu(flat);
+#endif
   double norm = 0;
   by_type(flat, [&](auto zero) { norm = norm_of(flat.const_data_ptr<decltype(zero)>(), flat.numel()); });
   return norm;
@@ -93,18 +104,27 @@ void fused_step(at::Tensor& p, const at::Tensor& gradient, double gradient_norm,
   const double decay = std::min(o.ema_decay, (1 + count) / (10 + count));
   by_type(p, [&](auto zero) {
     using T = decltype(zero);
-    const Constants<T> c{static_cast<T>(clip),
-                         static_cast<T>(o.beta1),
-                         static_cast<T>(o.beta2),
-                         static_cast<T>(lr / correction1),
-                         static_cast<T>(1 / std::sqrt(correction2)),
-                         static_cast<T>(1e-8),
-                         static_cast<T>(decay)};
+    const AdamConstants<T> c{static_cast<T>(clip),
+                             static_cast<T>(o.beta1),
+                             static_cast<T>(o.beta2),
+                             static_cast<T>(lr / correction1),
+                             static_cast<T>(1 / std::sqrt(correction2)),
+                             static_cast<T>(1e-8),
+                             static_cast<T>(decay)};
     T *values = p.data_ptr<T>(), *m = moments.m.data_ptr<T>(), *v = moments.v.data_ptr<T>(),
       *average = ema.data_ptr<T>();
     const T* g = gradient.const_data_ptr<T>();
-    at::parallel_for(0, p.numel(), block,
-                     [&](int64_t first, int64_t last) { update(values, g, m, v, average, first, last, c); });
+#ifdef SDPIPE_CUDA
+    if (p.is_cuda()) {
+      const c10::DeviceGuard on_its_device(p.device());
+      return require_started(
+          launch_adam(c, g, values, m, v, average, static_cast<size_t>(p.numel()), current_stream(p.device())),
+          "the optimizer's step");
+    }
+#endif
+    at::parallel_for(0, p.numel(), block, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) adam(c, g[i], values[i], m[i], v[i], average[i]);
+    });
   });
 }
 

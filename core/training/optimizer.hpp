@@ -1,5 +1,5 @@
 // Clip, Adam (Kingma and Ba, arXiv 1412.6980) and the moving average of the weights, fused into one pass over the flat
-// buffers. float32 or float64, CPU; results do not depend on the number of threads.
+// buffers. float32 or float64, on the CPU or a CUDA GPU; results do not depend on the number of threads.
 //
 //   g <- g min(1, clip / |g|)
 //   m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2

@@ -8,32 +8,29 @@
 //   type = "heat_blur"
 //   std_max = 23.0      # px; the paper's for 64 x 64 images
 
-#include <cmath>
-#include <limits>
-
+#include "plugins/corruptions/heat_axis.hpp"
+#include "plugins/corruptions/heat_blur_gpu.hpp"
 #include "plugins/corruptions/separable.hpp"
 
 namespace {
 
-// A = D^T diag(decay) D along one axis of n pixels. A product of cosines is a sum of cosines,
-//   A_ab = f(a - b) + f(a + b + 1),  f(r) = 1/n (1/2 + sum_{k >= 1} decay_k cos(pi k r / n)),
-// so that a table of 2n numbers, made in float64, is all it takes.
+#ifdef SDPIPE_CUDA
+constexpr uint32_t devices = SDP_ON_CPU | SDP_ON_CUDA;
+#else
+constexpr uint32_t devices = SDP_ON_CPU;
+#endif
+
 template <class T>
 std::vector<T> axis_matrix(int64_t n, double level) {
-  std::vector<double> cosine(2 * n), f(2 * n, 0.5);
-  for (int64_t i = 0; i < 2 * n; ++i) cosine[i] = std::cos(M_PI * static_cast<double>(i) / static_cast<double>(n));
-  for (int64_t k = 1; k < n; ++k) {
-    const double rate = level * M_PI * static_cast<double>(k) / static_cast<double>(n);
-    const double decay = std::exp(-0.5 * rate * rate);
-    // Most eigenvalues underflow under strong blur; denormal ones would be slow and mean nothing.
-    if (decay < std::numeric_limits<T>::min()) break;
-    for (int64_t r = 0; r < 2 * n; ++r) f[r] += decay * cosine[k * r % (2 * n)];
-  }
+  std::vector<double> cosine, decay = {1}, f;
+  for (int64_t i = 0; i < 2 * n; ++i) cosine.push_back(sdpipe::heat::cosine_at(i, n));
+  // They fall: behind the first 0 there are no others.
+  for (int64_t k = 1; k < n && decay.back() > 0; ++k) decay.push_back(sdpipe::heat::eigenvalue<T>(k, n, level));
+  for (int64_t r = 0; r < 2 * n; ++r)
+    f.push_back(sdpipe::heat::mirrored_sum(cosine.data(), decay.data(), n, static_cast<int64_t>(decay.size()), r));
   std::vector<T> matrix(n * n);
   for (int64_t a = 0; a < n; ++a) {
-    for (int64_t b = 0; b < n; ++b) {
-      matrix[a * n + b] = static_cast<T>((f[std::abs(a - b)] + f[a + b + 1]) / static_cast<double>(n));
-    }
+    for (int64_t b = 0; b < n; ++b) matrix[a * n + b] = sdpipe::heat::entry<T>(f.data(), n, a, b);
   }
   return matrix;
 }
@@ -43,10 +40,16 @@ class HeatBlur {
   double std_max = 23.0;
   double level_max() const { return std_max; }
 
-  void prepare(sdp::Call& call, const sdp::Shape& shape) { separable_.prepare(call, shape); }
+  void prepare(sdp::Call& call, const sdp::Shape& shape) {
+    separable_.prepare(call, shape);
+    size_ = sdpipe::image_size(call, shape);
+  }
 
   template <class T>
-  void apply(sdp::Call&, const sdp::Point& at, sdp::Batch<const T> x, sdp::Batch<T> y) const {
+  void apply([[maybe_unused]] sdp::Call& call, const sdp::Point& at, sdp::Batch<const T> x, sdp::Batch<T> y) const {
+#ifdef SDPIPE_CUDA
+    if (x.raw()->device_type == SDP_DEVICE_CUDA) return apply_on_gpu(call, at, x, y);
+#endif
     separable_.apply<T>(at, x, y, false, axis_matrix<T>);
   }
 
@@ -56,7 +59,27 @@ class HeatBlur {
   }
 
  private:
+#ifdef SDPIPE_CUDA
+  template <class T>
+  void apply_on_gpu(sdp::Call& call, const sdp::Point& at, sdp::Batch<const T> x, sdp::Batch<T> y) const {
+    const sdpipe::HeatBatch batch{x.size(), size_.channels, size_.height, size_.width, at.level};
+    const sdpipe::HeatScratch need = sdpipe::heat_scratch<T>(batch);
+    double* doubles = nullptr;
+    T* elements = nullptr;
+    if (need.doubles > 0) {
+      sdp_tensor as_double = *x.raw();
+      as_double.dtype_bits = 64;
+      doubles = static_cast<double*>(call.scratch({need.doubles}, &as_double)->data);
+      elements = static_cast<T*>(call.scratch({need.elements}, x.raw())->data);
+    }
+    const int code = sdpipe::launch_heat_blur<T>(batch, x.data(), y.data(), doubles, elements, call.stream());
+    if (code != 0)
+      call.fail(std::string("its CUDA kernel did not start: ") + sdpipe::heat_error(code), {}, SDP_E_DEVICE);
+  }
+#endif
+
   sdpipe::SeparableOperator separable_;
+  sdpipe::ImageSize size_;
 };
 
 }  // namespace
@@ -64,4 +87,5 @@ class HeatBlur {
 SDP_PLUGIN("Apache-2.0",
            sdp::corruption<HeatBlur>("heat_blur", "1.0.0", "Gaussian blur by the heat equation")
                .real("std_max", &HeatBlur::std_max, sdp::above(0), "px", "Standard deviation of the strongest blur")
-               .level_unit("px"))
+               .level_unit("px")
+               .devices(devices))

@@ -1,7 +1,5 @@
-// host->lincomb and host->random: one test for the CPU, which always runs, and for the CUDA kernels, where there is a
-// GPU.
+// host->lincomb, host->random and host->stream.
 #include <ATen/TensorOperators.h>
-#include <ATen/detail/CUDAHooksInterface.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/randint.h>
@@ -15,33 +13,14 @@
 #include <vector>
 
 #include "core/host/services.hpp"
-#include "tests/catch.h"
+#include "tests/kernels/devices.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
+using namespace sdpipe::testing;
 
 namespace {
-
-const at::Device gpu(at::kCUDA, 0);
-
-// Empty where there is a GPU.
-std::string why_no_gpu() {
-#ifdef SDPIPE_CUDA
-  return at::detail::getCUDAHooks().hasCUDA() ? "" : "no CUDA GPU was found";
-#else
-  return "this build is without SDPIPE_CUDA";
-#endif
-}
-
-const std::vector<at::Device>& devices() {
-  static const std::vector<at::Device> all = [] {
-    if (why_no_gpu().empty()) return std::vector<at::Device>{at::kCPU, gpu};
-    WARN("only the CPU is tested: " << why_no_gpu());
-    return std::vector<at::Device>{at::kCPU};
-  }();
-  return all;
-}
-
-at::TensorOptions on(at::Device device, at::ScalarType dtype) { return at::TensorOptions(dtype).device(device); }
 
 struct Draw {
   int64_t rows, length;
@@ -208,7 +187,7 @@ TEST_CASE("host->stream is null where a call's tensors are on the CPU, and the c
   CallScope scope;
   sdp_ctx on_cpu("probe", scope);
   CHECK(host_services().stream(&on_cpu) == nullptr);
-  if (devices().size() == 1) return;
+  if (devices().empty() || !devices().back().is_cuda()) return;
   scope.device = gpu;
   sdp_ctx on_gpu("probe", scope);
   const c10::Stream side = c10::impl::VirtualGuardImpl(at::kCUDA).getStreamFromGlobalPool(gpu);
