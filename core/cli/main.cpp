@@ -46,6 +46,7 @@ class CommandLine {
     add_schedule();
     add_plugins();
     add_data();
+    add_weights();
     app_.add_subcommand("doctor", "Say what this machine and this build offer")->callback([this] {
       action_ = [this] { return doctor(session_); };
     });
@@ -150,6 +151,34 @@ class CommandLine {
     info->callback([this] { action_ = [this] { return data_info(session_, run_.file, run_.overrides); }; });
   }
 
+  void add_weights() {
+    const auto choose = [](CLI::App* verb, bool& raw) {
+      verb->add_flag("--raw", raw, "Of a run, the weights as trained instead of their moving average");
+    };
+    CLI::App* verb = app_.add_subcommand("weights", "Look into weights, bring them in, take them out");
+    verb->require_subcommand(1);
+    CLI::App* info = verb->add_subcommand("info", "Say what a file or folder of weights holds");
+    info->add_option("place", path_, "A .safetensors file, a diffusers folder, a run or a checkpoint")->required();
+    choose(info, raw_);
+    info->add_flag("--json", json_, "Print JSON");
+    info->callback([this] { action_ = [this] { return weights_info(session_, path_, raw_, json_); }; });
+    CLI::App* in = verb->add_subcommand("import", "Make a pipeline's run with weights from elsewhere, to go on from");
+    in->add_option("file", import_.file, "Pipeline file")->required();
+    in->add_option("source", import_.source, "A .safetensors file, a diffusers folder, a run or a checkpoint")
+        ->required();
+    in->add_option("overrides", import_.overrides, "key=value, +key=value, ~key");
+    choose(in, import_.raw);
+    in->add_flag("--fresh", import_.fresh, "Move an existing run of that name aside");
+    in->callback([this] { action_ = [this] { return weights_import(session_, import_); }; });
+    CLI::App* out = verb->add_subcommand("export", "Write a run's weights for other programs");
+    out->add_option("run", export_.run, "Folder of a run, or of a checkpoint")->required();
+    out->add_option("output", export_.output, "The file to write; with --format diffusers, the folder")->required();
+    choose(out, export_.raw);
+    out->add_option("--format", export_.format, "safetensors or diffusers")->capture_default_str();
+    out->add_flag("--force", export_.force, "Replace what is there");
+    out->callback([this] { action_ = [this] { return weights_export(session_, export_); }; });
+  }
+
   bool takes_value(const CLI::App& level, const std::string& name) const {
     const CLI::Option* option = level.get_option_no_throw(name);
     if (!option) option = app_.get_option_no_throw(name);
@@ -159,6 +188,7 @@ class CommandLine {
   // CLI11's sentence, with a nearer one where a word is mistyped.
   std::string explain(const CLI::ParseError& error, const std::vector<std::string>& words) const {
     const CLI::App* level = &app_;
+    std::string path;       // "plugins show "
     bool is_value = false;  // of the option before it
     for (const std::string& word : words) {
       if (std::exchange(is_value, false)) continue;
@@ -179,10 +209,10 @@ class CommandLine {
           return fmt::format("unknown verb \"{}\"{}; known: {}", word, did_you_mean(word, verbs), join(verbs));
         }
         level = level->get_subcommand(word);
+        path += word + " ";
       }
     }
-    return fmt::format("{}\nRun `sdpipe {}--help` for what there is.", error.what(),
-                       level == &app_ ? "" : level->get_name() + " ");
+    return fmt::format("{}\nRun `sdpipe {}--help` for what there is.", error.what(), path);
   }
 
   Session& session_;
@@ -193,7 +223,9 @@ class CommandLine {
   RestoreArguments restore_;
   AblateArguments ablate_;
   ScheduleArguments schedule_;
-  bool json_ = false;
+  ImportArguments import_;
+  ExportArguments export_;
+  bool json_ = false, raw_ = false;
   std::string word_;
   std::filesystem::path path_, font_ = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf";
 };

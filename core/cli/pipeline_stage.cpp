@@ -101,6 +101,13 @@ class PipelineStage {
     draw_pictures(trained);
   }
 
+  // The checkpoint first: a folder without one would be trained from the start.
+  void begin_with(const NamedTensors& weights) {
+    const Json manifest = manifest_of(session_, pipeline_, data_);
+    TrainingLoop(pipeline_, source_, model_, folder_).begin_with(weights, stop_requested());
+    update_file(folder_.manifest_file(), manifest.dump(1) + "\n");
+  }
+
  private:
   const TrainedModel& train(TrainingLoop& loop) {
     const uint64_t total = pipeline_.train ? static_cast<uint64_t>(pipeline_.train->integer("images")) : 0;
@@ -226,6 +233,13 @@ void run_pipeline(Session& session, const Experiment& single, const OpenedData& 
   PipelineStage stage(session, single, data, folder);
   update_file(folder.resolved_file(), to_toml(single));
   stage.execute();
+}
+
+void begin_pipeline(Session& session, const Experiment& single, const OpenedData& data, const RunFolder& folder,
+                    const NamedTensors& weights) {
+  session.use(single.base);
+  PipelineStage(session, single, data, folder).begin_with(weights);
+  update_file(folder.resolved_file(), to_toml(single));
 }
 
 }  // namespace sdpipe

@@ -3,6 +3,7 @@
 
 #include "core/cli/session.hpp"
 #include "core/data/source.hpp"
+#include "core/diffusion/prior.hpp"
 #include "core/training/run_folder.hpp"
 
 namespace sdpipe {
@@ -29,6 +30,10 @@ void require_same_runs(Session& session, const std::filesystem::path& run, const
 // Trains, samples and reports, as far as that is not done; `single` has no variants, and its grids are left to
 // run_ablation. Throws Stopped, or Cancelled between two stages.
 void run_pipeline(Session& session, const Experiment& single, const OpenedData& data, const RunFolder& folder);
+
+// Makes such a run with weights from elsewhere, which the model has been checked to have: at 0 images, to go on from.
+void begin_pipeline(Session& session, const Experiment& single, const OpenedData& data, const RunFolder& folder,
+                    const NamedTensors& weights);
 
 // runs/NAME/variants/VARIANT; runs/NAME itself for the empty name.
 std::filesystem::path variant_folder(const std::filesystem::path& run, const std::string& variant);

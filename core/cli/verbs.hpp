@@ -56,6 +56,25 @@ int plugins_check(Session& session, const std::filesystem::path& file, bool json
 int data_emoji(Session& session, const std::filesystem::path& folder, const std::filesystem::path& font);
 int data_info(Session& session, const std::filesystem::path& file, const std::vector<std::string>& overrides);
 
+int weights_info(Session& session, const std::filesystem::path& place, bool raw, bool json);
+
+struct ImportArguments {
+  std::filesystem::path file;  // the pipeline
+  std::filesystem::path source;
+  std::vector<std::string> overrides;
+  bool raw = false;    // of a run: the weights as trained instead of their average
+  bool fresh = false;  // move an existing run aside
+};
+int weights_import(Session& session, const ImportArguments& arguments);
+
+struct ExportArguments {
+  std::filesystem::path run;  // a run's folder, or a checkpoint in it
+  std::filesystem::path output;
+  std::string format = "safetensors";  // or "diffusers"
+  bool raw = false, force = false;
+};
+int weights_export(Session& session, const ExportArguments& arguments);
+
 int doctor(Session& session);
 
 }  // namespace sdpipe

@@ -128,7 +128,14 @@ TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop,
   return *trained_;
 }
 
-void TrainingLoop::begin(const std::atomic<bool>& stop) {
+void TrainingLoop::begin_with(const NamedTensors& weights, const std::atomic<bool>& stop) {
+  begin(stop, &weights);
+  require_samplable();
+  trained_->state.threads = at::get_num_threads();
+  save();
+}
+
+void TrainingLoop::begin(const std::atomic<bool>& stop, const NamedTensors* weights) {
   const SampleShape shape = sample_shape(source_->shape());
   const at::TensorOptions options = tensor_options(pipeline_);
   auto corruption = make_corruption(pipeline_, shape);
@@ -137,7 +144,9 @@ void TrainingLoop::begin(const std::atomic<bool>& stop) {
   const Layout layout(model_.params());
   FlatParameters params(layout, options);
   located(pipeline_.model, [&] {
-    if (model_.is_fitted())
+    if (weights)
+      params.load(layout, *weights, "what is imported");
+    else if (model_.is_fitted())
       model_.fit(params.views(), data, *corruption, &stop);
     else
       model_.init(params.views(), seed_);

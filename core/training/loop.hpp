@@ -47,9 +47,12 @@ class TrainingLoop {
   // Continues from the folder's newest checkpoint, or begins: estimates schedule and prior, initialises or fits the
   // model. Ends at train.images, or with Stopped after saving where `stop` became true.
   TrainedModel& run(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress);
+  // Begins with weights that the model has already been checked to have, raw and averaged alike, and saves them as the
+  // checkpoint at 0 images, from which `run` continues.
+  void begin_with(const NamedTensors& weights, const std::atomic<bool>& stop);
 
  private:
-  void begin(const std::atomic<bool>& stop);
+  void begin(const std::atomic<bool>& stop, const NamedTensors* weights = nullptr);
   void require_samplable() const;
   void resume(const StoredCheckpoint& checkpoint);
   void load_moments(const StoredCheckpoint& checkpoint);

@@ -1,0 +1,28 @@
+// config.json of diffusers' networks and the [model] table of ours, in both directions. The keys have the same names;
+// lists of words are one text with spaces or commas between them, and null is 0, "" or "none". in_channels,
+// out_channels and sample_size are facts of the data, and stand in no [model] table.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/host/operators.hpp"
+#include "core/host/schema.hpp"
+
+namespace sdpipe {
+
+// "UNet2DModel"; empty where it is not said. Throws CheckpointError where the text is no JSON object.
+std::string diffusers_class(const std::string& config);
+
+// A [model] table with what config.json says and `schema` offers, to paste; `type` is its plugin.
+std::string model_table(const std::string& config, const std::string& type, const Schema& schema);
+
+// What config.json says otherwise than the settings of a model, or beyond what they offer, a sentence each. Not
+// compared: dropout, which a fine-tuning chooses, and sample_size, which only says where the network was trained.
+std::vector<std::string> config_differences(const std::string& config, const Settings& settings,
+                                            const SampleShape& shape);
+
+// config.json of UNet2DModel for a model with these settings and samples of this shape.
+std::string diffusers_config(const Settings& settings, const SampleShape& shape);
+
+}  // namespace sdpipe
