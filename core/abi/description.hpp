@@ -117,6 +117,12 @@ class Description {
     });
     return required();
   }
+  /* Required: the pipeline file names a file. The member is its absolute path, or empty in tests of the
+   * example, where there is no file: use a stand-in then. */
+  Description& file(const char* key, std::string P::*member, const char* doc) {
+    add(key, SDP_P_FILE, any(), "", doc, value(SDP_P_FILE), [member](P& p, const sdp_value& v) { p.*member = v.s; });
+    return required();
+  }
   /* The parameter added last has no default. */
   Description& required() {
     params_.back().flags |= SDP_PF_REQUIRED;

@@ -159,6 +159,8 @@ typedef struct sdp_host {
 #define SDP_P_FLOATS 6 /* list of floats */
 #define SDP_P_INTS 7   /* list of integers */
 #define SDP_P_IMAGE 8  /* path of an image, relative to the pipeline file: the host decodes it */
+#define SDP_P_FILE 9   /* path of a file, relative to the pipeline file: the host makes it absolute.
+                        * Empty where there is none, as in tests: the plugin uses a stand-in    */
 #define SDP_PF_REQUIRED 1u
 #define SDP_PF_EXCLUSIVE_MIN 2u
 #define SDP_PF_EXCLUSIVE_MAX 4u
@@ -168,7 +170,7 @@ typedef struct sdp_value {
   int32_t type;      /* SDP_P_*                                     */
   int64_t i;         /* BOOL (0 or 1), INT, index of a CHOICE       */
   double f;          /* FLOAT                                       */
-  const char *s;     /* STRING, CHOICE                              */
+  const char *s;     /* STRING, CHOICE, FILE                        */
   const double *fv;  /* FLOATS                                      */
   const int64_t *iv; /* INTS                                        */
   const sdp_tensor *image; /* IMAGE: (channel, height, width), F32, CPU, values 0 to 1 */

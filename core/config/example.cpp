@@ -27,6 +27,10 @@ Settings example_settings(const Plugin& plugin) {
   for (Settings::Entry& entry : settings.entries()) {
     if (auto* image = std::get_if<ImageSetting>(&entry.value)) *image = stand_in(image->path);
   }
+  for (const Param& param : plugin.schema) {
+    Settings::Entry* entry = param.type == ParamType::file ? settings.find(param.key) : nullptr;
+    if (entry) entry->value = std::string();
+  }
   if (problems.empty()) return settings;
   std::string text = fmt::format("the example of plugin \"{}\" does not fit its schema", plugin.id());
   for (const Problem& p : problems) text += fmt::format("\n{}", p.render());

@@ -58,9 +58,13 @@ PluginChoice PluginTables::with_settings(const Plugin* plugin, const Table& tabl
   choice.where = table.where;
   if (!plugin) return choice;
   choice.settings = check_table(plugin->schema, table, what_of(plugin->id()), {"type", "from", "to"}, problems_);
+  const auto absolute = [&](const std::string& path) { return (folder_ / path).lexically_normal().string(); };
   for (Settings::Entry& entry : choice.settings.entries()) {
-    auto* image = std::get_if<ImageSetting>(&entry.value);
-    if (image) image->path = (folder_ / image->path).lexically_normal().string();
+    if (auto* image = std::get_if<ImageSetting>(&entry.value)) image->path = absolute(image->path);
+  }
+  for (const Param& param : plugin->schema) {
+    Settings::Entry* entry = param.type == ParamType::file ? choice.settings.find(param.key) : nullptr;
+    if (entry) entry->value = absolute(std::get<std::string>(entry->value));
   }
   check_window(choice, table, in_composition);
   return choice;

@@ -73,12 +73,14 @@ const std::string& hash_of(const Plugin& plugin) {
 }
 
 Json facts_of(const PluginChoice& choice) {
-  Json images = Json::array();
+  Json files = Json::array();
   for (const Settings::Entry& entry : choice.settings.entries()) {
     const auto* image = std::get_if<ImageSetting>(&entry.value);
-    if (image) images.push_back(xxh3_128(std::as_bytes(std::span(image->pixels))));
+    if (image) files.push_back(xxh3_128(std::as_bytes(std::span(image->pixels))));
   }
-  return {inline_toml(choice), choice.from, choice.to, images, hash_of(*choice.plugin)};
+  for (const Param& param : choice.plugin->schema)
+    if (param.type == ParamType::file) files.push_back(sha256_of_file(choice.settings.text(param.key)));
+  return {inline_toml(choice), choice.from, choice.to, files, hash_of(*choice.plugin)};
 }
 
 // NaN and infinity have no form in JSON: they become null, and null becomes NaN.

@@ -34,6 +34,8 @@ std::string_view type_text(ParamType type) {
       return "list of integers";
     case ParamType::image:
       return "image";
+    case ParamType::file:
+      return "file";
   }
   return "?";
 }
@@ -97,6 +99,7 @@ Setting default_of(ParamType type, const sdp_value& v) {
       return ImageSetting{};
     case ParamType::string:
     case ParamType::choice:
+    case ParamType::file:
       break;
   }
   return text(v.s);
@@ -153,8 +156,7 @@ std::string shape_error(const sdp_param* raw, uint32_t index) {
   }
   if (!raw->key) return nth("has no key");
   const auto named = [&](std::string_view text) { return fmt::format("parameter \"{}\" {}", raw->key, text); };
-  if (raw->type < SDP_P_BOOL || raw->type > SDP_P_IMAGE)
-    return named(fmt::format("has the unknown type {}", raw->type));
+  if (raw->type < SDP_P_BOOL || raw->type > SDP_P_FILE) return named(fmt::format("has the unknown type {}", raw->type));
   if (raw->n_choices && (!raw->choices || std::count(raw->choices, raw->choices + raw->n_choices, nullptr))) {
     return named("has a NULL choice");
   }
@@ -175,6 +177,7 @@ void add_meaning_errors(const Param& param, std::vector<std::string>& errors) {
   if (is_reserved_key(param.key)) add("has a reserved name: type, from and to belong to the pipeline file");
   if (param.type == ParamType::choice && param.choices.empty()) add("is a choice without choices");
   if (param.type == ParamType::image && !param.required()) add("is an image and must be required");
+  if (param.type == ParamType::file && !param.required()) add("is a file and must be required");
   if (!(param.min <= param.max))
     add(fmt::format("has an empty range, {}", param.range()));
   else if (!param.required() && !default_is_allowed(param)) {

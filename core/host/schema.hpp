@@ -43,6 +43,7 @@ enum class ParamType : int32_t {
   reals = SDP_P_FLOATS,
   integers = SDP_P_INTS,
   image = SDP_P_IMAGE,
+  file = SDP_P_FILE,  // a string: the path as resolved against the pipeline file
 };
 
 struct Param {

@@ -29,6 +29,8 @@ std::string_view wanted_text(ParamType type) {
       return "an array of integers";
     case ParamType::image:
       return "a string, the path of an image";
+    case ParamType::file:
+      return "a string, the path of a file";
   }
   return "?";
 }
@@ -56,6 +58,8 @@ class ValueCheck {
         return choice(value);
       case ParamType::string:
         return text(value);
+      case ParamType::file:
+        return path(value);
       case ParamType::image:
         break;
     }
@@ -129,6 +133,12 @@ class ValueCheck {
     if (!found) return wrong_type(value);
     if (found->find('\0') != std::string::npos) return complain(value.where, "must not hold a NUL character");
     return Setting(*found);
+  }
+
+  std::optional<Setting> path(const Value& value) {
+    const std::string* found = value.get_if<std::string>();
+    if (found && found->empty()) return complain(value.where, "must name a file");
+    return text(value);
   }
 
   std::optional<Setting> choice(const Value& value) {

@@ -52,6 +52,10 @@ struct Oracle : Net {
   void fit(sdp::Call&, const sdp::Calibration&, const std::vector<sdp_tensor*>&) const {}
 };
 
+struct Traced : Net {
+  std::string file;
+};
+
 struct Step {
   double eta = 0;
   int64_t order = 1;
@@ -81,6 +85,7 @@ SDP_PLUGIN("Apache-2.0",
            sdp::schedule<Coupled>("coupled", "1.0.0", "s").caps(SDP_CAP_FILLS_LEVEL | SDP_CAP_FILLS_SIGMA),
            sdp::model<Net>("net", "1.0.0", "s").integer("channels", &Net::channels, sdp::at_least(2), "", "d"),
            sdp::model<Oracle>("oracle", "1.0.0", "s"),
+           sdp::model<Traced>("traced", "1.0.0", "s").file("file", &Traced::file, "d").example("file = \"net.pt\""),
            sdp::sampler<Step>("step", "1.0.0", "s")
                .real("eta", &Step::eta, sdp::between(0, 1), "", "d")
                .integer("order", &Step::order, sdp::at_least(1), "", "d"),

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/config/example.hpp"
 #include "core/config/tables.hpp"
 #include "tests/catch.h"
 #include "tests/config/examples.hpp"
@@ -67,6 +68,21 @@ TEST_CASE("An image is looked for beside the pipeline file") {
   CHECK(mask("m.png") == "/pipelines/m.png");
   CHECK(mask("../m.png") == "/m.png");
   CHECK(mask("/data/m.png") == "/data/m.png");
+}
+
+TEST_CASE("A file is looked for beside the pipeline file and reaches the plugin as a path from the root") {
+  const auto file = [](const std::string& path) {
+    const Pipeline p = parse(kExample, {"model={type=\"traced\", file=\"" + path + "\"}"});
+    return std::string(AbiValues(p.model.plugin->schema, p.model.settings).values()[0]->s);
+  };
+  CHECK(file("net.pt") == "/pipelines/net.pt");
+  CHECK(file("../net.pt") == "/net.pt");
+  CHECK(file("/data/net.pt") == "/data/net.pt");
+  CHECK(errors_of(kExample, {"model={type=\"traced\", file=\"\"}"}) ==
+        "<command line>#1:1:28: table \"traced\": parameter \"file\" must name a file\n"
+        "  1 | model={type=\"traced\", file=\"\"}\n"
+        "    |                            ^\n\n1 problem in a.toml");
+  CHECK(example_settings(*examples().find(SDP_KIND_MODEL, "traced")).text("file").empty());
 }
 
 TEST_CASE("A plugin's complaint about a parameter finds its place") {

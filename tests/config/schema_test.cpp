@@ -66,8 +66,8 @@ TEST_CASE("A schema is wrong where a parameter cannot be read") {
   p.key = nullptr;
   CHECK(errors({&p}) == Sentences{"parameter 0 has no key"});
   p.key = "a";
-  p.type = 9;
-  CHECK(errors({&p}) == Sentences{"parameter \"a\" has the unknown type 9"});
+  p.type = 10;
+  CHECK(errors({&p}) == Sentences{"parameter \"a\" has the unknown type 10"});
   p.type = SDP_P_INT;
   CHECK(errors({&p}) == Sentences{"parameter \"a\" has a default of another type"});
   p.type = SDP_P_FLOAT;
@@ -105,8 +105,8 @@ TEST_CASE("A schema is wrong where a default is outside what it allows") {
   sdp_value zero = value_of(SDP_P_FLOAT), word = value_of(SDP_P_CHOICE);
   sdp_param positive = param_of("a", SDP_P_FLOAT, &zero), choice = param_of("b", SDP_P_CHOICE, &word),
             none = param_of("c", SDP_P_CHOICE, nullptr), image = param_of("d", SDP_P_IMAGE, nullptr),
-            empty = param_of("e", SDP_P_FLOAT, &zero);
-  const sdp_value no_image = value_of(SDP_P_IMAGE);
+            empty = param_of("e", SDP_P_FLOAT, &zero), file = param_of("f", SDP_P_FILE, nullptr);
+  const sdp_value no_image = value_of(SDP_P_IMAGE), no_file = value_of(SDP_P_FILE);
   const char* const words[] = {"x", "y"};
   positive.min = 0;
   positive.flags = SDP_PF_EXCLUSIVE_MIN;
@@ -115,13 +115,16 @@ TEST_CASE("A schema is wrong where a default is outside what it allows") {
   choice.n_choices = 2;
   image.def = &no_image;
   image.flags = 0;
+  file.def = &no_file;
+  file.flags = 0;
   empty.min = 2;
   empty.max = 1;
-  CHECK(errors({&positive, &choice, &none, &image, &empty}) ==
+  CHECK(errors({&positive, &choice, &none, &image, &empty, &file}) ==
         Sentences{"parameter \"a\" has the default 0.0, which is not > 0",
                   "parameter \"b\" has the default \"z\", which is not one of \"x\", \"y\"",
                   "parameter \"c\" is a choice without choices", "parameter \"d\" is an image and must be required",
-                  "parameter \"e\" has an empty range, >= 2 and <= 1"});
+                  "parameter \"e\" has an empty range, >= 2 and <= 1",
+                  "parameter \"f\" is a file and must be required"});
 }
 
 TEST_CASE("A parameter describes itself in one line") {
