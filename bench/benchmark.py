@@ -1,0 +1,226 @@
+"""sdpipe against PyTorch eager and torch.compile: same network, same weights, same batch, same number of threads.
+
+Every contestant is a process of its own that computes only when it is asked to; within a round each is asked in turn,
+so that whatever else the machine does meets all of them. A ratio is a contestant's time divided by sdpipe's in the same
+round. Before anything is timed, outputs and gradients of both sides are compared. Called by script/benchmark.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+
+import report
+
+HERE = pathlib.Path(__file__).resolve().parent
+NETWORKS = ["unet6m", "ncsnpp", "quickstart"]
+UNITS = ["train", "infer", "sample"]
+AGREEMENT = 1e-3  # relative, float32
+BLOCK_SECONDS = 1.5
+
+
+def say(text):
+    print(f"benchmark: {text}", file=sys.stderr, flush=True)
+
+
+class Contestant:
+    """A process that does units of work on demand: bench.cpp or torch_worker.py."""
+
+    def __init__(self, name, command, clock):
+        self.name, self.clock = name, clock
+        start = time.perf_counter()
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.run(1)
+        self.seconds_to_first = time.perf_counter() - start
+
+    def run(self, n):
+        """Seconds for n units."""
+        self.process.stdin.write(f"{n}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"benchmark: {self.name} ended; its message is above")
+        seconds, peak, cpu = line.split()
+        self.peak_mib = int(peak) / 1024
+        return float(cpu if self.clock == "cpu" else seconds)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Case:
+    """One network: its pipeline with the number of threads, its weights, and a run folder of sdpipe's for each precision."""
+
+    def __init__(self, name, options, folder):
+        self.name, self.options = name, options
+        self.folder = folder / name
+        self.folder.mkdir()
+        self.weights = self.folder / "weights.safetensors"
+        text = (HERE / f"{name}.toml").read_text()
+        self.settings = tomllib.loads(text)
+        for precision in options.precisions:
+            run = f'\n[run]\nname = "{name}"\nthreads = {options.threads}\nprecision = "{precision}"\n'
+            self.pipeline(precision).write_text(text + run)
+
+    def pipeline(self, precision):
+        return self.folder / f"{precision}.toml"
+
+    def ours(self, verb, precision, *files):
+        return [self.options.program, verb, self.pipeline(precision), self.folder / precision, *files]
+
+    def begin(self):
+        """Makes weights and sdpipe's runs; returns how far both sides differ."""
+        import comparison
+
+        comparison.write_weights(self.settings, self.weights)
+        for precision in self.options.precisions:
+            subprocess.run(self.ours("begin", precision, self.weights), check=True)
+        given, found = self.folder / "given.safetensors", self.folder / "found.safetensors"
+        comparison.write_inputs(self.settings, given)
+        subprocess.run(self.ours("check", "float32", given, found), check=True)
+        return comparison.differences(self.settings, self.weights, given, found)
+
+    def contestants(self, unit):
+        """Names and commands; sdpipe first."""
+        commands = {"sdpipe": self.ours(unit, "float32")}
+        if "bfloat16" in self.options.precisions:
+            commands["sdpipe+bfloat16"] = self.ours(unit, "bfloat16")
+        for mode in self.options.modes:
+            worker = [sys.executable, HERE / "torch_worker.py", mode, unit, self.pipeline("float32"), self.weights]
+            commands[mode] = worker
+        return commands
+
+
+def measure(case, unit, options):
+    """The row's seconds of every contestant, round by round."""
+    contestants = [Contestant(name, command, options.clock) for name, command in case.contestants(unit).items()]
+    try:
+        for c in contestants:
+            c.run(1)
+        once = {c.name: c.run(1) for c in contestants}
+        n = max(1, round(BLOCK_SECONDS / once["sdpipe"]))
+        rounds = {c.name: [] for c in contestants}
+        for number in range(options.rounds):
+            for c in contestants if number % 2 == 0 else reversed(contestants):
+                rounds[c.name].append(c.run(n) / n)
+        return {
+            "seconds": rounds,
+            "first": {c.name: c.seconds_to_first for c in contestants},
+            "peak_mib": {c.name: c.peak_mib for c in contestants},
+        }
+    finally:
+        for c in contestants:
+            c.close()
+
+
+def run_row(case, unit, options):
+    say(f"{case.name} {unit}")
+    row = measure(case, unit, options)
+    row.update(batch=case.settings["sample"]["count"] if unit == "sample" else case.settings["train"]["batch"],
+               steps=case.settings["sample"]["steps"], threads=options.threads, block_rounds=options.rounds)
+    for name, seconds in row["seconds"].items():
+        if name != "sdpipe":
+            print(f"  {report.ratio_text(row, name)}  {name}", file=sys.stderr, flush=True)
+    return row
+
+
+def start_up(options):
+    """Median seconds of starting either side and doing nothing."""
+    commands = {
+        "sdpipe": [options.program.parent / "sdpipe", "--version"],
+        "pytorch": [sys.executable, "-c", "import torch"],
+    }
+    seconds = {name: [] for name in commands}
+    for _ in range(5):
+        for name, command in commands.items():
+            start = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def machine():
+    model = platform.processor()
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    import torch
+
+    return {"cpu": model, "cores": os.cpu_count(), "torch": torch.__version__,
+            "python": platform.python_version(), "vector": torch.backends.cpu.get_cpu_capability()}
+
+
+def parse(arguments):
+    rows = [f"{network}.{unit}" for network in NETWORKS for unit in UNITS]
+    parser = argparse.ArgumentParser(prog="script/benchmark", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rows", default=",".join(rows), help="NETWORK.UNIT or NETWORK, separated by commas; of " + ", ".join(rows))
+    parser.add_argument("--quick", action="store_true", help="without torch.compile, which compiles for minutes, and few rounds")
+    parser.add_argument("--rounds", type=int, help="default 11, with --quick 5")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall",
+                        help="cpu: the CPU's seconds, for a busy machine; with --threads 1, for waiting threads count too")
+    parser.add_argument("--bfloat16", action="store_true", help="rows in bfloat16 beside those in float32")
+    parser.add_argument("--write", type=pathlib.Path, metavar="FILE", help="write the report there; --results are taken in")
+    parser.add_argument("--results", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--program", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (5 if options.quick else 11)
+    options.modes = ["eager"] if options.quick else ["eager", "compile"]
+    options.precisions = ["float32"]
+    if options.bfloat16:
+        options.precisions.append("bfloat16")
+        options.modes += [mode + "+bfloat16" for mode in options.modes]
+    wanted = options.rows.split(",")
+    options.rows = [row for row in rows if row in wanted or row.split(".")[0] in wanted]
+    known = rows + NETWORKS
+    for word in wanted:
+        if word not in known:
+            parser.error(f"unknown row {word}; known: {', '.join(known)}")
+    return options
+
+
+def main():
+    options = parse(sys.argv[1:])
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    results = json.loads(options.results.read_text()) if options.results.exists() else {}
+    here = machine()
+    if results.get("machine") != here:
+        results = {"machine": here, "rows": {}, "differences": {}}
+    results["start_up"] = start_up(options)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="sdpipe-bench-"))
+    try:
+        for network in NETWORKS:
+            rows = [row for row in options.rows if row.startswith(network + ".")]
+            if not rows:
+                continue
+            case = Case(network, options, folder)
+            differences = case.begin()
+            results["differences"][network] = differences
+            say(f"{network}: " + ", ".join(f"{what} {value:.1e}" for what, value in differences.items()))
+            if max(differences.values()) > AGREEMENT:
+                raise SystemExit(f"benchmark: {network} differs from its twin by more than {AGREEMENT}: nothing is timed")
+            for row in rows:
+                results["rows"][row] = run_row(case, row.split(".")[1], options)
+                results["rows"][row]["date"] = datetime.date.today().isoformat()
+                options.results.write_text(json.dumps(results, indent=1))
+            shutil.rmtree(case.folder)
+    finally:
+        shutil.rmtree(folder)
+    if options.write:
+        options.write.write_text(report.document(results))
+        say(f"written: {options.write}")
+
+
+if __name__ == "__main__":
+    main()
