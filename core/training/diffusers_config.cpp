@@ -60,11 +60,14 @@ Json parsed(const std::string& config) {
   return json;
 }
 
+// Old files say UNetResDownBlock2D for DownBlock2D.
+std::string plain_type(const std::string& name) { return name.starts_with("UNetRes") ? name.substr(7) : name; }
+
 std::vector<std::string> words_of(const std::string& text) {
   std::vector<std::string> words;
   for (size_t begin = 0; (begin = text.find_first_not_of(", ", begin)) != std::string::npos;) {
     const size_t end = std::min(text.find_first_of(", ", begin), text.size());
-    words.push_back(text.substr(begin, end - begin));
+    words.push_back(plain_type(text.substr(begin, end - begin)));
     begin = end;
   }
   return words;
@@ -78,7 +81,8 @@ bool has_words(const std::string& key) {
 // null stands for what is not used; the setting then holds 0, "" or "none".
 bool may_be_null(const std::string& key) {
   const Argument* a = argument(key);
-  return key == "attention_head_dim" || key == "mid_block_type" || (a && std::string_view(a->otherwise) == "null");
+  return key == "attention_head_dim" || key == "mid_block_type" || key == "norm_num_groups" ||
+         (a && std::string_view(a->otherwise) == "null");
 }
 
 Json json_of(const std::string& key, const Setting& setting) {
@@ -112,11 +116,18 @@ std::string toml_of(const Json& value, const Param& param) {
   }
   const bool list = value.is_array() && !value.empty() && value[0].is_string();
   if (list && (param.type == ParamType::string || param.type == ParamType::choice))
-    return toml_text(join(value.get<std::vector<std::string>>(), " "));
+    return toml_text(join(value.get<std::vector<std::string>>(), ", "));
   return value.dump();
 }
 
-void compare(const std::string& key, const Json& value, const Settings& settings, std::vector<std::string>& found) {
+Json with_plain_types(Json value) {
+  for (Json& item : value) item = plain_type(item.get<std::string>());
+  return value;
+}
+
+void compare(const std::string& key, const Json& said, const Settings& settings, std::vector<std::string>& found) {
+  const bool types = has_words(key) && said.is_array() && !said.empty() && said[0].is_string();
+  const Json value = types ? with_plain_types(said) : said;
   if (const Settings::Entry* entry = settings.find(key)) {
     const Json own = json_of(key, entry->value);
     if (!same(own, value))
@@ -160,6 +171,16 @@ std::vector<std::string> config_differences(const std::string& config, const Set
     }
   }
   return found;
+}
+
+std::string meaning_lines(const std::string& scheduler) {
+  const Json json = Json::parse(scheduler, nullptr, false);
+  const std::string said = json.is_object() ? json.value("prediction_type", "") : "";
+  if (said == "epsilon" || said == "sample")
+    return fmt::format("output = \"{}\"  # scheduler_config.json: prediction_type = \"{}\"\nprocess = \"vp\"\n",
+                       said == "sample" ? "clean" : said, said);
+  return "# config.json does not say what the output means; of most published networks:\n"
+         "# output = \"epsilon\"\n# process = \"vp\"\n";
 }
 
 std::string diffusers_config(const Settings& settings, const SampleShape& shape) {
