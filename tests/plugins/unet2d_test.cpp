@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "core/host/conformance.hpp"
+#include "core/training/diffusers_config.hpp"
 #include "tests/plugins/parity.hpp"
 
 #include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
@@ -22,28 +23,14 @@ Model network(const std::string& toml, const SampleShape& sample) {
   return Model(plugin("unet2d"), settings(plugin("unet2d"), toml), sample);
 }
 
-std::string joined(const Json& list) {
-  std::string text;
-  for (const Json& item : list) text += (text.empty() ? "" : ", ") + item.get<std::string>();
-  return "\"" + text + "\"";
-}
+std::vector<std::filesystem::path> fixtures() { return fixture_files("SDPIPE_PARITY_DIR_UNET2D", "unet2d"); }
 
-// The value of a key of config.json in our table; empty where our default says the same.
-std::string in_toml(const std::string& key, const Json& value) {
-  if (key.ends_with("_block_types")) return joined(value);
-  if (!value.is_null()) return value.dump();
-  if (key == "mid_block_type") return "\"none\"";
-  return key == "attention_head_dim" || key == "norm_num_groups" ? "0" : "";
-}
-
+// The body of the [model] table that `sdpipe weights info` gives for the fixture's config.json.
 std::string table_of(const Fixture& fixture) {
-  std::string toml;
-  for (const auto& [key, value] : fixture.config.items()) {
-    const bool of_the_data = key == "in_channels" || key == "out_channels" || key == "sample_size";
-    const std::string text = in_toml(key, value);
-    if (!of_the_data && !key.starts_with("_") && !text.empty()) toml += key + " = " + text + "\n";
-  }
-  return toml;
+  const std::string head = "[model]\ntype = \"unet2d\"\n";
+  const std::string table = model_table(fixture.config.dump(), "unet2d", plugin("unet2d").schema);
+  REQUIRE(table.starts_with(head));
+  return table.substr(head.size());
 }
 
 // A way to tell the network its timestep or noise level, as users would.
@@ -84,12 +71,25 @@ std::string failure(const std::string& toml, const SampleShape& sample = {3, 8, 
 }  // namespace
 
 TEST_CASE("unet2d computes what diffusers' UNet2DModel computes with the same weights, and the same gradients") {
-  const auto files = fixture_files("SDPIPE_PARITY_DIR_UNET2D", "unet2d");
-  REQUIRE_FALSE(files.empty());
-  for (const auto& file : files) {
+  REQUIRE_FALSE(fixtures().empty());
+  for (const auto& file : fixtures()) {
     const Fixture fixture = read_fixture(file);
     require_parity(fixture, at::kDouble, 1e-9);
     require_parity(fixture, at::kFloat, 1e-4);
+  }
+}
+
+TEST_CASE("a config.json of diffusers goes through unet2d's settings and comes back") {
+  for (const auto& file : fixtures()) {
+    const Fixture fixture = read_fixture(file);
+    INFO(fixture.name);
+    const Settings own = settings(plugin("unet2d"), table_of(fixture));
+    const Json back = Json::parse(diffusers_config(own, fixture.sample()));
+    CHECK(config_differences(fixture.config.dump(), own, fixture.sample()) == std::vector<std::string>{});
+    for (const auto& [key, value] : fixture.config.items()) {
+      INFO(key);
+      if (!key.starts_with("_")) CHECK(back.at(key) == value);
+    }
   }
 }
 
