@@ -18,6 +18,9 @@
 
 #include "plugins/models/nn/group_norm_kernels.hpp"
 #include "plugins/models/nn/parallel.hpp"
+#ifdef SDPIPE_CUDA
+#include "plugins/models/nn/group_norm_cuda.hpp"
+#endif
 
 namespace sdpipe::nn {
 
@@ -26,7 +29,10 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-bool on_vectors(const at::Tensor& x) {
+bool on_kernels(const at::Tensor& x) {
+#ifdef SDPIPE_CUDA
+  if (on_cuda_kernels(x)) return true;
+#endif
   return x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
 
@@ -116,7 +122,14 @@ class Normalisation {
   }
 
  private:
-  int64_t group_of(int64_t channel) const { return channel / (channels_ / groups_); }
+  // f(entry, channel, group)
+  template <class F>
+  void for_each_entry(const F& f) const {
+    const int64_t channels_of_group = channels_ / groups_;
+    for (int64_t entry = 0; entry < shape_.entries;)
+      for (int64_t group = 0, channel = 0; group < groups_; ++group)
+        for (int64_t i = 0; i < channels_of_group; ++i) f(entry++, channel++, group);
+  }
 
   // A sample stays in the cache from one pass to the next, unless there are too few for the threads.
   template <class Before, class Between>
@@ -151,81 +164,86 @@ class Normalisation {
       first[e] = bfloat16 ? static_cast<float>(as_bfloat16[e * step]) : as_float[e * step];
   }
 
-  double total(int64_t n, norm::Sum which, int64_t entry) const {
-    double sum = 0;
-    for (int64_t part = 0; part < shape_.parts; ++part) sum += job_.sum(n, part, which)[entry];
-    return sum;
+  // Sums of all parts of a sample.
+  const double* total(int64_t n, norm::Sum which) const {
+    double* const sums = job_.sum(n, 0, which);
+    for (int64_t part = 1; part < shape_.parts; ++part) {
+      const double* const more = job_.sum(n, part, which);
+      for (int64_t e = 0; e < shape_.entries; ++e) sums[e] += more[e];
+    }
+    return sums;
   }
 
   // Mean and variance of a group from those of its entries, all of one size (Chan, Golub and LeVeque, 1979).
   void find_statistics(int64_t n, double eps) {
-    const double count = static_cast<double>(shape_.count);
-    const double entries = static_cast<double>(shape_.entries / groups_);
+    const double count = static_cast<double>(shape_.count), entries = static_cast<double>(shape_.entries / groups_);
+    const double *const sums = total(n, norm::first), *const squares = total(n, norm::second);
+    const float* const first = job_.coefficient(n, norm::mean);
     std::vector<double> mean(static_cast<size_t>(groups_)), variance(mean.size()), of_entry(shape_.entries);
-    for (int64_t e = 0; e < shape_.entries; ++e) {
-      const double sum = total(n, norm::first, e);
-      const int64_t c = e % channels_, g = group_of(c);
-      of_entry[e] = static_cast<double>(job_.coefficient(n, norm::mean)[e]) + sum / count + offset_.at(n, c);
+    for_each_entry([&](int64_t e, int64_t c, int64_t g) {
+      const double difference = sums[e] / count;
+      of_entry[e] = static_cast<double>(first[e]) + difference + offset_.at(n, c);
       mean[g] += of_entry[e] / entries;
-      variance[g] += std::max(0.0, total(n, norm::second, e) - sum * sum / count) / (count * entries);
-    }
-    for (int64_t e = 0; e < shape_.entries; ++e) {
-      const int64_t g = group_of(e % channels_);
+      variance[g] += std::max(0.0, squares[e] / count - difference * difference) / entries;
+    });
+    for_each_entry([&](int64_t e, int64_t, int64_t g) {
       variance[g] += (of_entry[e] - mean[g]) * (of_entry[e] - mean[g]) / entries;
-    }
+    });
     for (int64_t g = 0; g < groups_; ++g) {
       means_[n * groups_ + g] = static_cast<float>(mean[g]);
       rstds_[n * groups_ + g] = static_cast<float>(1 / std::sqrt(variance[g] + eps));
     }
   }
 
-  double rstd_of(int64_t n, int64_t c) const { return static_cast<double>(rstds_[n * groups_ + group_of(c)]); }
+  double rstd_of(int64_t n, int64_t g) const { return static_cast<double>(rstds_[n * groups_ + g]); }
 
   void set_coefficients(int64_t n) {
-    for (int64_t e = 0; e < shape_.entries; ++e) {
-      const int64_t c = e % channels_;
-      const double scale = 1 + scale_.at(n, c), mean = static_cast<double>(means_[n * groups_ + group_of(c)]);
-      job_.coefficient(n, norm::mean)[e] = static_cast<float>(mean - offset_.at(n, c));
-      job_.coefficient(n, norm::factor)[e] = static_cast<float>(rstd_of(n, c) * weight_.at(n, c) * scale);
-      job_.coefficient(n, norm::offset)[e] = static_cast<float>(bias_.at(n, c) * scale + shift_.at(n, c));
-    }
+    float *const mean = job_.coefficient(n, norm::mean), *const factor = job_.coefficient(n, norm::factor),
+                 *const offset = job_.coefficient(n, norm::offset);
+    for_each_entry([&](int64_t e, int64_t c, int64_t g) {
+      const double scale = 1 + scale_.at(n, c);
+      mean[e] = static_cast<float>(static_cast<double>(means_[n * groups_ + g]) - offset_.at(n, c));
+      factor[e] = static_cast<float>(rstd_of(n, g) * weight_.at(n, c) * scale);
+      offset[e] = static_cast<float>(bias_.at(n, c) * scale + shift_.at(n, c));
+    });
   }
 
   // With u = norm(x) and du the gradient in it: dx = rstd (du - mean(du) - u mean(du u)), means over the group.
   void set_slopes(int64_t n) {
+    const double *const of_dv = total(n, norm::first), *const of_product = total(n, norm::second);
     std::vector<double> of_du(static_cast<size_t>(groups_)), of_du_d(of_du.size());
-    for (int64_t e = 0; e < shape_.entries; ++e) {
-      const int64_t c = e % channels_, g = group_of(c);
+    for_each_entry([&](int64_t e, int64_t c, int64_t g) {
       const double to_du = weight_.at(n, c) * (1 + scale_.at(n, c));
-      of_du[g] += to_du * total(n, norm::first, e);
-      of_du_d[g] += to_du * total(n, norm::second, e);
-    }
+      of_du[g] += to_du * of_dv[e];
+      of_du_d[g] += to_du * of_product[e];
+    });
     const double size = static_cast<double>(shape_.size() / groups_);
-    for (int64_t e = 0; e < shape_.entries; ++e) {
-      const int64_t c = e % channels_, g = group_of(c);
-      const double rstd = rstd_of(n, c);
-      job_.coefficient(n, norm::slope)[e] = static_cast<float>(-rstd * rstd * rstd * of_du_d[g] / size);
-      job_.coefficient(n, norm::constant)[e] = static_cast<float>(-rstd * of_du[g] / size);
-    }
+    float *const slope = job_.coefficient(n, norm::slope), *const constant = job_.coefficient(n, norm::constant);
+    for_each_entry([&](int64_t e, int64_t, int64_t g) {
+      const double rstd = rstd_of(n, g);
+      slope[e] = static_cast<float>(-rstd * rstd * rstd * of_du_d[g] / size);
+      constant[e] = static_cast<float>(-rstd * of_du[g] / size);
+    });
   }
 
   void set_gradients(int64_t n, const variable_list& gradients) {
-    for (int64_t c = 0; c < channels_; ++c) {
-      double of_dv = 0, of_product = 0, of_d = 0;
-      for (int64_t e = c; e < shape_.entries; e += channels_) {
-        of_dv += total(n, norm::first, e);
-        of_product += total(n, norm::second, e);
-        of_d += total(n, norm::third, e);
-      }
-      const double of_dv_u = rstd_of(n, c) * of_product, scale = 1 + scale_.at(n, c);
-      const auto coefficient = [&](norm::Coefficient k) { return static_cast<double>(job_.coefficient(n, k)[c]); };
-      const double of_dx = coefficient(norm::factor) * of_dv + coefficient(norm::slope) * of_d +
-                           coefficient(norm::constant) * static_cast<double>(shape_.size() / channels_);
-      const double all[] = {scale * of_dv_u, scale * of_dv, of_dx, weight_.at(n, c) * of_dv_u + bias_.at(n, c) * of_dv,
-                            of_dv};
-      for (size_t i = 0; i < gradients.size(); ++i)
-        gradients[i].mutable_data_ptr<float>()[n * channels_ + c] = static_cast<float>(all[i]);
+    const double *const of_dv = job_.sum(n, 0, norm::first), *const of_product = job_.sum(n, 0, norm::second),
+                        *const of_d = total(n, norm::third);
+    const float *const factor = job_.coefficient(n, norm::factor), *const slope = job_.coefficient(n, norm::slope),
+                       *const constant = job_.coefficient(n, norm::constant);
+    float* g_of[5];
+    for (size_t i = 0; i < 5; ++i) {
+      g_of[i] = gradients[i].mutable_data_ptr<float>() + n * channels_;
+      std::fill_n(g_of[i], channels_, 0.f);
     }
+    for_each_entry([&](int64_t e, int64_t c, int64_t g) {
+      const double of_dv_u = rstd_of(n, g) * of_product[e], scale = 1 + scale_.at(n, c);
+      const double of_dx = static_cast<double>(factor[e]) * of_dv[e] + static_cast<double>(slope[e]) * of_d[e] +
+                           static_cast<double>(constant[e]) * static_cast<double>(shape_.count);
+      const double all[] = {scale * of_dv_u, scale * of_dv[e], of_dx,
+                            weight_.at(n, c) * of_dv_u + bias_.at(n, c) * of_dv[e], of_dv[e]};
+      for (size_t i = 0; i < 5; ++i) g_of[i][c] += static_cast<float>(all[i]);
+    });
   }
 
   int64_t samples_, channels_, groups_;
@@ -241,11 +259,31 @@ struct Normalised {
   at::Tensor y, mean, rstd;
 };
 Normalised normalised(const at::Tensor& x, const variable_list& affine, int64_t groups, double eps, bool silu) {
+#ifdef SDPIPE_CUDA
+  if (x.is_cuda()) {
+    const NormedOnCuda r = normalised_on_cuda(x, affine, groups, eps, silu, channels_last(x));
+    return {r.y, r.mean, r.rstd};
+  }
+#endif
   Normalised r{at::empty_like(x), at::empty({x.size(0), groups}, at::kFloat),
                at::empty({x.size(0), groups}, at::kFloat)};
   Normalisation(x, affine, groups, channels_last(x))
       .forward(norm::passes(x.scalar_type() == at::kBFloat16, silu), eps, r.y, r.mean, r.rstd);
   return r;
+}
+
+// The gradients in x and in what `affine` holds, from dy in x's format.
+variable_list differentiated(const at::Tensor& x, const variable_list& affine, const at::Tensor& mean,
+                             const at::Tensor& rstd, const at::Tensor& dy, bool silu) {
+#ifdef SDPIPE_CUDA
+  if (x.is_cuda()) return differentiated_on_cuda(x, affine, mean, rstd, dy, silu, channels_last(x));
+#endif
+  variable_list gradients;
+  for (int i = 0; i < 5; ++i) gradients.push_back(at::empty({x.size(0), x.size(1)}, at::kFloat));
+  at::Tensor dx = at::empty_like(x);
+  Normalisation(x, affine, mean.size(1), channels_last(x))
+      .backward(norm::passes(x.scalar_type() == at::kBFloat16, silu), mean, rstd, dy, dx, gradients);
+  return {dx, gradients[0].sum(0), gradients[1].sum(0), gradients[2], gradients[3], gradients[4]};
 }
 
 using Optional = std::optional<at::Tensor>;
@@ -271,13 +309,8 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
     const variable_list saved = ctx->get_saved_variables();
     const at::Tensor &x = saved[0], &mean = saved[6], &rstd = saved[7];
     const variable_list affine(saved.begin() + 1, saved.begin() + 6);
-    variable_list gradients;
-    for (int i = 0; i < 5; ++i) gradients.push_back(at::empty({x.size(0), x.size(1)}, at::kFloat));
-    at::Tensor dx = at::empty_like(x);
-    Normalisation(x, affine, mean.size(1), channels_last(x))
-        .backward(norm::passes(x.scalar_type() == at::kBFloat16, ctx->saved_data["silu"].toBool()), mean, rstd,
-                  in_format(dy[0], channels_last(x)), dx, gradients);
-    variable_list all{dx, gradients[0].sum(0), gradients[1].sum(0), gradients[2], gradients[3], gradients[4]};
+    variable_list all =
+        differentiated(x, affine, mean, rstd, in_format(dy[0], channels_last(x)), ctx->saved_data["silu"].toBool());
     for (size_t i = 1; i < all.size(); ++i)
       all[i] = affine[i - 1].defined() ? all[i].to(affine[i - 1].scalar_type()) : at::Tensor();
     all.resize(9);  // none for groups, eps and silu
@@ -302,7 +335,7 @@ at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, 
 
 at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, const at::Tensor& x,
                       const Modulation& m, bool silu) {
-  const bool suits = x.dim() == 4 && x.numel() > 0 && norm->weight.defined() && on_vectors(x);
+  const bool suits = x.dim() == 4 && x.numel() > 0 && norm->weight.defined() && on_kernels(x);
   if (!kernels.fused_norm || !suits) return plain(norm, x, m, silu);
   const at::Tensor dense = in_format(x, channels_last(x));
   const int64_t groups = norm->options.num_groups();
@@ -314,7 +347,7 @@ at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, 
 }
 
 at::Tensor arranged(const Kernels& kernels, const at::Tensor& x) {
-  return kernels.fused_norm && on_vectors(x) ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
+  return kernels.fused_norm && on_kernels(x) ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
 }
 
 }  // namespace sdpipe::nn

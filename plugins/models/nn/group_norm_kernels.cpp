@@ -9,8 +9,6 @@ namespace {
 
 using bfloat16 = uint16_t;
 
-constexpr int64_t chunk = 64;  // rows whose sums float32 holds before float64 takes them
-
 // Written with vector types, and with vectors passed by reference: returned by value they would need the wide
 // instructions in every function's interface.
 template <int Bytes>
@@ -30,63 +28,67 @@ struct Lanes {
   using Bits = typename V::Bits;
   using Half = typename V::Half;
 
+  // n numbers, all lanes with Full. Apart, for what stands in memory for a part of a vector is never in registers.
+  template <bool Full>
   [[gnu::always_inline]] static void load(const float* from, int64_t n, Float& to) {
-    if (n == V::lanes) return void(std::memcpy(&to, from, sizeof to));
+    if constexpr (Full) return void(std::memcpy(&to, from, sizeof to));
     to = Float{};
     std::memcpy(&to, from, static_cast<size_t>(n) * sizeof(float));
   }
+  template <bool Full>
   [[gnu::always_inline]] static void load(const bfloat16* from, int64_t n, Float& to) {
     Half half = {};
-    if (n == V::lanes)
-      std::memcpy(&half, from, sizeof half);
-    else
-      std::memcpy(&half, from, static_cast<size_t>(n) * sizeof(bfloat16));
+    std::memcpy(&half, from, Full ? sizeof half : static_cast<size_t>(n) * sizeof(bfloat16));
     to = (Float)(__builtin_convertvector(half, Bits) << 16);
   }
+  template <bool Full>
   [[gnu::always_inline]] static void store(float* to, int64_t n, const Float& from) {
-    if (n == V::lanes) return void(std::memcpy(to, &from, sizeof from));
-    std::memcpy(to, &from, static_cast<size_t>(n) * sizeof(float));
+    std::memcpy(to, &from, Full ? sizeof from : static_cast<size_t>(n) * sizeof(float));
   }
   // Rounds to nearest, ties to even; what is not a number stays none.
+  template <bool Full>
   [[gnu::always_inline]] static void store(bfloat16* to, int64_t n, const Float& from) {
     const Bits bits = (Bits)from, rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     const Bits is_number = (Bits)(from == from);
     const Half half = __builtin_convertvector((rounded & is_number) | (0x7fc0 & ~is_number), Half);
-    if (n == V::lanes) return void(std::memcpy(to, &half, sizeof half));
-    std::memcpy(to, &half, static_cast<size_t>(n) * sizeof(bfloat16));
+    std::memcpy(to, &half, Full ? sizeof half : static_cast<size_t>(n) * sizeof(bfloat16));
   }
 
-  // 1 / (1 + exp(-v)) with exp(z) = 2^n exp(r), r = z - n ln 2 of at most ln 2 / 2, by eight terms of its series:
-  // relative error 2e-7.
-  [[gnu::always_inline]] static void sigmoid(const Float& v, Float& s) {
-    constexpr float to_integer = 12582912;  // 1.5 * 2^23: in the sum's last bits stands n
-    constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-    Float z = -v;
-    z = z < -87.f ? Float{} - 87.f : z;
-    z = z > 87.f ? Float{} + 87.f : z;
-    const Float shifted = z * 1.44269504f + to_integer, n = shifted - to_integer;
-    Float r = z - n * ln2_high;
-    r = r - n * ln2_low;
-    Float e = r * (1 / 5040.f) + 1 / 720.f;
-    e = e * r + 1 / 120.f;
-    e = e * r + 1 / 24.f;
-    e = e * r + 1 / 6.f;
-    e = e * r + 0.5f;
-    e = e * r + 1.f;
-    e = e * r + 1.f;
-    e = (Float)((Int)e + (Int)((Bits)shifted << 23));
-    s = 1.f / (e + 1.f);
+  // Zero in the lanes from n on.
+  [[gnu::always_inline]] static void clear_behind(int64_t n, Float& v) {
+    Float kept = {};
+    std::memcpy(&kept, &v, static_cast<size_t>(n) * sizeof(float));
+    v = kept;
+  }
+
+  // e = exp(-v) = 2^n 2^r with n the whole number next to -v / ln 2, kept within +-125, and 2^r by the polynomial of
+  // least relative error, 8e-8, found by Remez' algorithm.
+  [[gnu::always_inline]] static void exp_of_minus(const Float& v, Float& e) {
+    constexpr float log2_e = 1.44269504f;
+    constexpr float to_whole = 12582912;  // 1.5 * 2^23: the last bits of the sum are n
+    constexpr int32_t bits_of_to_whole = 0x4b400000;
+    const Float sum = v * -log2_e + to_whole, n = sum - to_whole, r = v * -log2_e - n;
+    Float p = r * 1.3276472e-3f + 9.6755413e-3f;
+    p = p * r + 5.5507133e-2f;
+    p = p * r + 0.24022120f;
+    p = p * r + 0.69314697f;
+    p = p * r + 1.f;
+    constexpr int32_t least = bits_of_to_whole - 125, most = bits_of_to_whole + 125;
+    Int power = (Int)sum;
+    power = power < least ? Int{} + least : power;
+    power = power > most ? Int{} + most : power;
+    e = (Float)((Int)p + (Int)((Bits)power << 23));
   }
 };
 
-// A rectangle of a sample: `rows` times `Width` vectors, at a distance of `stride` numbers. In the columns layout each
+// A rectangle of a sample: `rows` times Width vectors, at a distance of `stride` numbers. In the columns layout each
 // lane has its own entry, else all have one. Only single vectors have fewer than all lanes.
 struct Strip {
   int64_t at, rows, stride, lanes, entry;
   bool columns;
 };
 
-// Coefficients of the lanes, or the first numbers.
+// Coefficients of the lanes.
 template <int Bytes, int Width>
 struct Values {
   using L = Lanes<Bytes>;
@@ -95,13 +97,14 @@ struct Values {
   [[gnu::always_inline]] Values(const float* of_entries, const Strip& s) {
     for (int i = 0; i < Width; ++i) {
       if (s.columns)
-        L::load(of_entries + s.entry + i * L::V::lanes, L::V::lanes, v[i]);
+        L::template load<true>(of_entries + s.entry + i * L::V::lanes, 0, v[i]);
       else
         v[i] = typename L::Float{} + of_entries[s.entry];
     }
   }
 };
 
+// Sums of a strip, which float32 holds until float64 takes them.
 template <int Bytes, int Width>
 struct Sums {
   using L = Lanes<Bytes>;
@@ -111,20 +114,21 @@ struct Sums {
     float lanes[Width * L::V::lanes];
     std::memcpy(lanes, v, sizeof lanes);
     double* const to = of_entries + s.entry;
-    const int64_t n = Width == 1 ? s.lanes : Width * L::V::lanes;
     if (s.columns) {
-      for (int64_t i = 0; i < n; ++i) to[i] += static_cast<double>(lanes[i]);
+      for (int64_t i = 0; i < Width * L::V::lanes; ++i) to[i] += static_cast<double>(lanes[i]);
       return;
     }
     double sum = 0;
-    for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(lanes[i]);
+    for (int64_t i = 0; i < Width * L::V::lanes; ++i) sum += static_cast<double>(lanes[i]);
     *to += sum;
   }
 };
 
 template <class T, bool Silu>
 struct Moments {
-  template <int Bytes, int Width>
+  static constexpr int64_t rows = 8;
+
+  template <int Bytes, int Width, bool Full>
   [[gnu::always_inline]] static void strip(const Job& job, int64_t sample, int64_t part, const Strip& s) {
     using L = Lanes<Bytes>;
     const T* const x = static_cast<const T*>(job.x) + sample * job.shape.size() + s.at;
@@ -133,8 +137,9 @@ struct Moments {
     for (int64_t row = 0; row < s.rows; ++row) {
       for (int i = 0; i < Width; ++i) {
         typename L::Float d;
-        L::load(x + row * s.stride + i * L::V::lanes, s.lanes, d);
+        L::template load<Full>(x + row * s.stride + i * L::V::lanes, s.lanes, d);
         d -= k.v[i];
+        if constexpr (!Full) L::clear_behind(s.lanes, d);
         sum.v[i] += d;
         squares.v[i] += d * d;
       }
@@ -146,7 +151,9 @@ struct Moments {
 
 template <class T, bool Silu>
 struct Forward {
-  template <int Bytes, int Width>
+  static constexpr int64_t rows = 1;
+
+  template <int Bytes, int Width, bool Full>
   [[gnu::always_inline]] static void strip(const Job& job, int64_t sample, int64_t, const Strip& s) {
     using L = Lanes<Bytes>;
     const T* const x = static_cast<const T*>(job.x) + sample * job.shape.size() + s.at;
@@ -156,14 +163,14 @@ struct Forward {
     for (int64_t row = 0; row < s.rows; ++row) {
       for (int i = 0; i < Width; ++i) {
         const int64_t at = row * s.stride + i * L::V::lanes;
-        typename L::Float v, g;
-        L::load(x + at, s.lanes, v);
+        typename L::Float v, e;
+        L::template load<Full>(x + at, s.lanes, v);
         v = (v - m.v[i]) * a.v[i] + b.v[i];
         if constexpr (Silu) {
-          L::sigmoid(v, g);
-          v *= g;
+          L::exp_of_minus(v, e);
+          v /= e + 1.f;
         }
-        L::store(out + at, s.lanes, v);
+        L::template store<Full>(out + at, s.lanes, v);
       }
     }
   }
@@ -177,19 +184,27 @@ template <bool Silu, class L>
   d -= m;
   if constexpr (Silu) {
     const typename L::Float v = d * a + b;
-    typename L::Float g;
-    L::sigmoid(v, g);
-    dv *= g + g * v * (1.f - g);
+    typename L::Float e;
+    L::exp_of_minus(v, e);
+    const typename L::Float g = 1.f / (e + 1.f), y = v * g;
+    dv *= g + (y - y * g);
   }
 }
 
+// float32 keeps dv in `out`, for Backward to take; bfloat16 would round it there.
+template <class T, bool Silu>
+constexpr bool keeps_dv = Silu && sizeof(T) == sizeof(float);
+
 template <class T, bool Silu>
 struct BackwardSums {
-  template <int Bytes, int Width>
+  static constexpr int64_t rows = 8;
+
+  template <int Bytes, int Width, bool Full>
   [[gnu::always_inline]] static void strip(const Job& job, int64_t sample, int64_t part, const Strip& s) {
     using L = Lanes<Bytes>;
     const T* const x = static_cast<const T*>(job.x) + sample * job.shape.size() + s.at;
     const T* const dy = static_cast<const T*>(job.dy) + sample * job.shape.size() + s.at;
+    T* const out = static_cast<T*>(job.out) + sample * job.shape.size() + s.at;
     const Values<Bytes, Width> m(job.coefficient(sample, mean), s), a(job.coefficient(sample, factor), s),
         b(job.coefficient(sample, offset), s);
     Sums<Bytes, Width> of_dv, of_product, of_d;
@@ -197,12 +212,14 @@ struct BackwardSums {
       for (int i = 0; i < Width; ++i) {
         const int64_t at = row * s.stride + i * L::V::lanes;
         typename L::Float d, dv;
-        L::load(x + at, s.lanes, d);
-        L::load(dy + at, s.lanes, dv);
+        L::template load<Full>(x + at, s.lanes, d);
+        L::template load<Full>(dy + at, s.lanes, dv);
         differentiate<Silu, L>(d, dv, m.v[i], a.v[i], b.v[i]);
+        if constexpr (!Full) L::clear_behind(s.lanes, d);
         of_dv.v[i] += dv;
         of_product.v[i] += dv * d;
         of_d.v[i] += d;
+        if constexpr (keeps_dv<T, Silu>) L::template store<Full>(out + at, s.lanes, dv);
       }
     }
     of_dv.add_to(job.sum(sample, part, first), s);
@@ -213,11 +230,14 @@ struct BackwardSums {
 
 template <class T, bool Silu>
 struct Backward {
-  template <int Bytes, int Width>
+  static constexpr int64_t rows = 1;
+
+  template <int Bytes, int Width, bool Full>
   [[gnu::always_inline]] static void strip(const Job& job, int64_t sample, int64_t, const Strip& s) {
     using L = Lanes<Bytes>;
+    constexpr bool kept = keeps_dv<T, Silu>;
     const T* const x = static_cast<const T*>(job.x) + sample * job.shape.size() + s.at;
-    const T* const dy = static_cast<const T*>(job.dy) + sample * job.shape.size() + s.at;
+    const T* const dy = static_cast<const T*>(kept ? job.out : job.dy) + sample * job.shape.size() + s.at;
     T* const out = static_cast<T*>(job.out) + sample * job.shape.size() + s.at;
     const Values<Bytes, Width> m(job.coefficient(sample, mean), s), a(job.coefficient(sample, factor), s),
         b(job.coefficient(sample, offset), s), c(job.coefficient(sample, slope), s),
@@ -226,54 +246,55 @@ struct Backward {
       for (int i = 0; i < Width; ++i) {
         const int64_t at = row * s.stride + i * L::V::lanes;
         typename L::Float d, dv;
-        L::load(x + at, s.lanes, d);
-        L::load(dy + at, s.lanes, dv);
-        differentiate<Silu, L>(d, dv, m.v[i], a.v[i], b.v[i]);
-        L::store(out + at, s.lanes, dv * a.v[i] + (d * c.v[i] + k.v[i]));
+        L::template load<Full>(x + at, s.lanes, d);
+        L::template load<Full>(dy + at, s.lanes, dv);
+        differentiate<Silu && !kept, L>(d, dv, m.v[i], a.v[i], b.v[i]);
+        L::template store<Full>(out + at, s.lanes, dv * a.v[i] + (d * c.v[i] + k.v[i]));
       }
     }
   }
 };
 
+// A few rows at once, so that memory is read in the order in which it stands.
 template <class Kernel, int Bytes>
 [[gnu::always_inline]] inline void columns(const Job& job, int64_t sample, int64_t part) {
   constexpr int64_t lanes = Vectors<Bytes>::lanes;
   const int64_t n = job.shape.entries;
   const int64_t begin = job.shape.count * part / job.shape.parts, end = job.shape.count * (part + 1) / job.shape.parts;
-  for (int64_t row = begin; row < end; row += chunk) {
-    Strip s{row * n, std::min(chunk, end - row), n, lanes, 0, true};
-    const auto next = [](Strip& strip, int64_t width) {
-      strip.at += width;
-      strip.entry += width;
-    };
-    for (; s.entry + 2 * lanes <= n; next(s, 2 * lanes)) Kernel::template strip<Bytes, 2>(job, sample, part, s);
-    for (; s.entry < n; next(s, lanes)) {
-      s.lanes = std::min(lanes, n - s.entry);
-      Kernel::template strip<Bytes, 1>(job, sample, part, s);
-    }
+  for (int64_t row = begin; row < end; row += Kernel::rows) {
+    Strip s{row * n, std::min(Kernel::rows, end - row), n, lanes, 0, true};
+    for (; s.entry + 2 * lanes <= n; s.entry += 2 * lanes, s.at += 2 * lanes)
+      Kernel::template strip<Bytes, 2, true>(job, sample, part, s);
+    for (; s.entry + lanes <= n; s.entry += lanes, s.at += lanes)
+      Kernel::template strip<Bytes, 1, true>(job, sample, part, s);
+    s.lanes = n - s.entry;
+    if (s.lanes > 0) Kernel::template strip<Bytes, 1, false>(job, sample, part, s);
   }
 }
 
 template <class Kernel, int Bytes>
 [[gnu::always_inline]] inline void rows(const Job& job, int64_t sample, int64_t part) {
-  constexpr int64_t lanes = Vectors<Bytes>::lanes;
-  const int64_t n = job.shape.count;
+  constexpr int64_t lanes = Vectors<Bytes>::lanes, most = 64;  // rows of a strip
+  const int64_t n = job.shape.count, pairs = n / (2 * lanes);
   const int64_t begin = job.shape.entries * part / job.shape.parts;
   const int64_t end = job.shape.entries * (part + 1) / job.shape.parts;
   for (int64_t entry = begin; entry < end; ++entry) {
-    int64_t i = 0;
-    while (i + 2 * lanes <= n) {
-      const int64_t pairs = std::min(chunk, (n - i) / (2 * lanes));
-      Kernel::template strip<Bytes, 2>(job, sample, part, {entry * n + i, pairs, 2 * lanes, lanes, entry, false});
-      i += pairs * 2 * lanes;
+    Strip s{entry * n, 0, 2 * lanes, lanes, entry, false};
+    for (int64_t pair = 0; pair < pairs; pair += most, s.at += s.rows * s.stride) {
+      s.rows = std::min(most, pairs - pair);
+      Kernel::template strip<Bytes, 2, true>(job, sample, part, s);
     }
-    for (; i < n; i += lanes)
-      Kernel::template strip<Bytes, 1>(job, sample, part, {entry * n + i, 1, 0, std::min(lanes, n - i), entry, false});
+    const int64_t behind = (entry + 1) * n;
+    s.rows = 1;
+    for (; s.at + lanes <= behind; s.at += lanes) Kernel::template strip<Bytes, 1, true>(job, sample, part, s);
+    s.lanes = behind - s.at;
+    if (s.lanes > 0) Kernel::template strip<Bytes, 1, false>(job, sample, part, s);
   }
 }
 
 template <class Kernel, int Bytes>
-[[gnu::always_inline]] inline void run(const Job& job, int64_t sample, int64_t part) {
+[[gnu::always_inline]] inline void run(const Job& shared, int64_t sample, int64_t part) {
+  const Job job = shared;  // of which the compiler knows that no store to `out` changes it
   if (job.shape.columns)
     columns<Kernel, Bytes>(job, sample, part);
   else

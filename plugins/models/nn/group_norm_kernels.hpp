@@ -46,7 +46,7 @@ using Pass = void (*)(const Job&, int64_t sample, int64_t part);
 struct Passes {
   Pass moments;        // sums of x - mean and (x - mean)^2, where `mean` is any number of the entry
   Pass forward;        // out = y
-  Pass backward_sums;  // sums of dv, dv (x - mean) and x - mean
+  Pass backward_sums;  // sums of dv, dv (x - mean) and x - mean; out is overwritten
   Pass backward;       // out = dx
 };
 
