@@ -3,9 +3,10 @@
 //
 //   y = f((norm(x + offset) weight + bias) (1 + scale) + shift),   f(v) = v or SiLU, v / (1 + exp(-v))
 //
-// The fused kernel takes x of (batch, channel, height, width) on the CPU in float32 or bfloat16, statistics in at least
-// float32; faster where the memory is channels-last. Anything else takes the plain twin, LibTorch's own operators.
-// Results do not depend on the number of threads. A second derivative of the fused kernel is refused.
+// The fused kernel takes x of (batch, channel, height, width) in float32 or bfloat16 on the CPU and, in builds with
+// SDPIPE_CUDA, on a GPU, with statistics in at least float32; faster where the memory is channels-last. Anything else
+// takes the plain twin, LibTorch's own operators. Results do not depend on the number of threads. A second derivative
+// of the fused kernel is refused.
 #pragma once
 
 #include <ATen/core/Tensor.h>
