@@ -126,7 +126,7 @@ struct Sums {
 
 template <class T, bool Silu>
 struct Moments {
-  static constexpr int64_t rows = 8;
+  static constexpr int64_t rows = 16;
 
   template <int Bytes, int Width, bool Full>
   [[gnu::always_inline]] static void strip(const Job& job, int64_t sample, int64_t part, const Strip& s) {
@@ -137,7 +137,9 @@ struct Moments {
     for (int64_t row = 0; row < s.rows; ++row) {
       for (int i = 0; i < Width; ++i) {
         typename L::Float d;
-        L::template load<Full>(x + row * s.stride + i * L::V::lanes, s.lanes, d);
+        const int64_t at = row * s.stride + i * L::V::lanes;
+        __builtin_prefetch(x + at + rows * s.stride);
+        L::template load<Full>(x + at, s.lanes, d);
         d -= k.v[i];
         if constexpr (!Full) L::clear_behind(s.lanes, d);
         sum.v[i] += d;
@@ -197,7 +199,7 @@ constexpr bool keeps_dv = Silu && sizeof(T) == sizeof(float);
 
 template <class T, bool Silu>
 struct BackwardSums {
-  static constexpr int64_t rows = 8;
+  static constexpr int64_t rows = 16;
 
   template <int Bytes, int Width, bool Full>
   [[gnu::always_inline]] static void strip(const Job& job, int64_t sample, int64_t part, const Strip& s) {
@@ -212,6 +214,8 @@ struct BackwardSums {
       for (int i = 0; i < Width; ++i) {
         const int64_t at = row * s.stride + i * L::V::lanes;
         typename L::Float d, dv;
+        __builtin_prefetch(x + at + rows * s.stride);
+        __builtin_prefetch(dy + at + rows * s.stride);
         L::template load<Full>(x + at, s.lanes, d);
         L::template load<Full>(dy + at, s.lanes, dv);
         differentiate<Silu, L>(d, dv, m.v[i], a.v[i], b.v[i]);
@@ -255,7 +259,8 @@ struct Backward {
   }
 };
 
-// A few rows at once, so that memory is read in the order in which it stands.
+// As many rows at once as a kernel wants: those of sums keep their sums in registers meanwhile, and ask for the memory
+// of the rows behind them, which no processor guesses; the others read memory in its order.
 template <class Kernel, int Bytes>
 [[gnu::always_inline]] inline void columns(const Job& job, int64_t sample, int64_t part) {
   constexpr int64_t lanes = Vectors<Bytes>::lanes;
