@@ -12,13 +12,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Where a [model] table for these weights can be said: by diffusers' config.json, or by sdpipe when it exported them.
+// Beside the network in a folder of weights alone, or in the next one of a whole pipeline of diffusers'.
+std::string scheduler_of(const fs::path& folder) {
+  for (const fs::path& file :
+       {folder / "scheduler_config.json", folder / ".." / "scheduler" / "scheduler_config.json"}) {
+    if (fs::exists(file)) return read_file(file);
+  }
+  return "";
+}
+
+// A [model] table for these weights, where one can be said: by sdpipe when it exported them, or by config.json.
 std::string table_for(Session& session, const WeightSource& source, const NamingScheme& scheme) {
   const auto written = source.metadata.find("model");
   if (written != source.metadata.end()) return written->second;
   if (source.config.empty()) return "";
   const Plugin* plugin = scheme.type.empty() ? nullptr : session.registry().find(SDP_KIND_MODEL, scheme.type);
-  return plugin ? model_table(source.config, scheme.type, plugin->schema) : "";
+  return plugin ? model_table(source.config, scheme.type, plugin->schema) + meaning_lines(scheduler_of(source.place))
+                : "";
 }
 
 struct Sums {
@@ -61,8 +71,8 @@ void print_text(const WeightSource& source, const NamingScheme& scheme, const st
   const Sums sums = sums_of(source.tensors);
   fmt::print("{}: {}\n", source.place.string(), source.describe());
   fmt::print("names      {}\n", scheme.source.empty() ? "of no network that is known here" : scheme.source);
-  fmt::print("tensors    {} with {} numbers, {}, {}\n", source.tensors.size(), grouped(sums.numbers),
-             readable_memory(sums.bytes), dtypes_of(source.tensors));
+  fmt::print("tensors    {} with {} numbers, {} bytes, {}\n", source.tensors.size(), grouped(sums.numbers),
+             grouped(sums.bytes), dtypes_of(source.tensors));
   if (!source.state.empty()) print_checkpoint(source);
   for (const auto& [key, value] : source.metadata) {
     if (key != "model") fmt::print("metadata   {} = {}\n", key, value);

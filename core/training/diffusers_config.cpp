@@ -12,7 +12,9 @@
 namespace sdpipe {
 namespace {
 
-// The arguments of UNet2DModel with their defaults there, as JSON.
+constexpr const char* network = "UNet2DModel";
+
+// Its arguments with their defaults there, as JSON.
 struct Argument {
   const char* key;
   const char* otherwise;
@@ -141,12 +143,6 @@ void compare(const std::string& key, const Json& said, const Settings& settings,
 
 }  // namespace
 
-std::string diffusers_class(const std::string& config) {
-  const Json json = parsed(config);
-  const auto it = json.find("_class_name");
-  return it != json.end() && it->is_string() ? it->get<std::string>() : "";
-}
-
 std::string model_table(const std::string& config, const std::string& type, const Schema& schema) {
   const Json json = parsed(config);
   std::string text = fmt::format("[model]\ntype = {}\n", toml_text(type));
@@ -161,6 +157,8 @@ std::vector<std::string> config_differences(const std::string& config, const Set
                                             const SampleShape& shape) {
   std::vector<std::string> found;
   const Json json = parsed(config);
+  if (const std::string name = json.value("_class_name", network); name != network)
+    found.push_back(fmt::format("_class_name: {} in config.json, and {} alone is known here", name, network));
   for (const auto& item : json.items()) {
     const std::string& key = item.key();
     if (key == "in_channels" || key == "out_channels") {
@@ -184,7 +182,7 @@ std::string meaning_lines(const std::string& scheduler) {
 }
 
 std::string diffusers_config(const Settings& settings, const SampleShape& shape) {
-  Json json = {{"_class_name", "UNet2DModel"}};
+  Json json = {{"_class_name", network}};
   for (const Argument& a : arguments) {
     const Settings::Entry* entry = settings.find(a.key);
     json[a.key] = entry ? json_of(a.key, entry->value) : Json::parse(a.otherwise);

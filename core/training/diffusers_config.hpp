@@ -11,11 +11,12 @@
 
 namespace sdpipe {
 
-// "UNet2DModel"; empty where it is not said. Throws CheckpointError where the text is no JSON object.
-std::string diffusers_class(const std::string& config);
-
 // A [model] table with what config.json says and `schema` offers, to paste; `type` is its plugin.
 std::string model_table(const std::string& config, const std::string& type, const Schema& schema);
+
+// The lines of that table that say what the network's output means, by scheduler_config.json's text; as a comment where
+// it says nothing that we offer.
+std::string meaning_lines(const std::string& scheduler);
 
 // What config.json says otherwise than the settings of a model, or beyond what they offer, a sentence each. Not
 // compared: dropout, which a fine-tuning chooses, and sample_size, which only says where the network was trained.
