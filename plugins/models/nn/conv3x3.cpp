@@ -1,0 +1,75 @@
+#include "plugins/models/nn/conv3x3.hpp"
+
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/convolution_backward.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <variant>
+
+#include "plugins/models/nn/winograd.hpp"
+
+namespace sdpipe::nn {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct WinogradConvolution : torch::autograd::Function<WinogradConvolution> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias) {
+    ctx->save_for_backward({x, weight});
+    return winograd::convolve(x, weight, bias.value_or(at::Tensor()));
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    TORCH_CHECK(!at::GradMode::is_enabled(),
+                "the Winograd convolution has no second derivative: winograd = false takes LibTorch's, which has one");
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1];
+    const at::Tensor gy = gradients[0].contiguous(at::MemoryFormat::ChannelsLast);
+    variable_list out(3);
+    if (ctx->needs_input_grad(0)) out[0] = winograd::input_gradient(gy, weight);
+    if (ctx->needs_input_grad(1)) out[1] = weight_gradient(gy, x, weight);
+    if (ctx->needs_input_grad(2)) out[2] = gy.sum({0, 2, 3});
+    return out;
+  }
+
+  static at::Tensor weight_gradient(const at::Tensor& gy, const at::Tensor& x, const at::Tensor& weight) {
+    constexpr std::array<int64_t, 2> one{1, 1}, zero{0, 0};
+    return std::get<1>(at::convolution_backward(gy, x, weight, at::OptionalIntArrayRef{}, one, one, one,
+                                                /*transposed=*/false, zero, 1, {false, true, false}));
+  }
+};
+
+using Options = torch::nn::detail::ConvNdOptions<2>;
+
+bool suits(const Options& o) {
+  const auto all = [](const auto& sides, int64_t n) { return sides->at(0) == n && sides->at(1) == n; };
+  const auto* const padding = std::get_if<torch::ExpandingArray<2>>(&o.padding());
+  return all(o.kernel_size(), 3) && all(o.stride(), 1) && all(o.dilation(), 1) && padding && all(*padding, 1) &&
+         o.groups() == 1 && std::holds_alternative<torch::enumtype::kZeros>(o.padding_mode());
+}
+
+// Measured on a processor with AVX-512: transforming the filters must be worth it.
+bool pays(const Options& o, const at::Tensor& x) {
+  const int64_t pixels = x.size(0) * x.size(2) * x.size(3);
+  return std::min(o.in_channels(), o.out_channels()) >= 16 && std::min(x.size(2), x.size(3)) >= 4 && pixels >= 512;
+}
+
+}  // namespace
+
+at::Tensor conv3x3(const Kernels& kernels, const torch::nn::Conv2d& conv, const at::Tensor& x) {
+  const Options& o = conv->options;
+  if (!kernels.winograd || x.dim() != 4 || !x.is_cpu() || x.scalar_type() != at::kFloat ||
+      conv->weight.scalar_type() != at::kFloat || !suits(o) || !pays(o, x))
+    return torch::nn::Conv2d(conv)->forward(x);
+  if (!at::GradMode::is_enabled()) return winograd::convolve(x, conv->weight, conv->bias);
+  return WinogradConvolution::apply(x, conv->weight, conv->bias.defined() ? std::optional(conv->bias) : std::nullopt);
+}
+
+}  // namespace sdpipe::nn

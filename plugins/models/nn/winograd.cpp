@@ -1,0 +1,111 @@
+#include "plugins/models/nn/winograd.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "plugins/models/nn/parallel.hpp"
+#include "plugins/models/nn/winograd_steps.hpp"
+
+namespace sdpipe::nn::winograd {
+
+namespace {
+
+// Tiles that are transformed and multiplied together: so few that they stay in the cache, so many that a chunk of U
+// is read for a good deal of work. A multiple of Product's rows.
+constexpr int64_t most_tiles = 60;
+
+// Vectors of the transforms write whole lines of V.
+int64_t padded(int64_t channels) { return (channels + 15) / 16 * 16; }
+// One line more, so that a tile's frequencies do not all fall into one set of the cache.
+int64_t spaced(int64_t floats) { return floats + 16; }
+int64_t chunks(int64_t channels) { return (channels + chunk - 1) / chunk; }
+
+// A filter with its sides named by what it does: element (k, n) maps input channel k to output channel n.
+struct Filter {
+  const float* data;
+  int64_t depth, columns, row, column;
+  bool flip;
+};
+
+Image image_of(const at::Tensor& x) {
+  return {const_cast<float*>(x.const_data_ptr<float>()), x.size(2), x.size(3), x.size(1)};
+}
+
+at::Tensor transformed(const Filter& w) {
+  const int64_t size = frequencies * w.depth * chunk, n = chunks(w.columns);
+  at::Tensor u = at::empty({n, size}, at::kFloat);
+  float* const to = u.data_ptr<float>();
+  parallel(n, [&](int64_t i) {
+    run(FilterTransform{w.data + i * chunk * w.column, w.row, w.column, w.flip, w.depth,
+                        std::min(chunk, w.columns - i * chunk), to + i * size});
+  });
+  return u;
+}
+
+// One thread's work on a block of tiles at a time.
+struct Worker {
+  Image x, y;
+  const float* u;
+  const float* bias;
+  int64_t tiles;  // of a block, at most
+  float *v, *m, *outside;
+
+  static int64_t scratch(int64_t tiles, int64_t in, int64_t out) {
+    return frequencies * (spaced(tiles * padded(in)) + spaced(tiles * chunk)) + std::max(padded(in), padded(out));
+  }
+  int64_t v_step() const { return spaced(tiles * padded(x.channels)); }
+  int64_t m_step() const { return spaced(tiles * chunk); }
+
+  void run_block(int64_t first, int64_t count) const {
+    std::fill_n(outside, x.channels, 0.0f);  // OutputTransform wrote there
+    run(InputTransform{x, first, count, outside, v, v_step(), padded(x.channels)});
+    for (int64_t i = 0; i < chunks(y.channels); ++i) {
+      const int64_t channel = i * chunk, columns = std::min(chunk, y.channels - channel);
+      for (int64_t f = 0; f < frequencies; ++f)
+        run(Product{count, columns, x.channels, v + f * v_step(), padded(x.channels), 1,
+                    u + (i * frequencies + f) * x.channels * chunk, m + f * m_step(), false});
+      run(OutputTransform{m, m_step(), y, first, count, channel, columns, bias ? bias + channel : nullptr, outside});
+    }
+  }
+};
+
+at::Tensor convolve(const at::Tensor& x_in, const Filter& w, const at::Tensor& bias) {
+  const at::Tensor x = x_in.contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor y =
+      at::empty({x.size(0), w.columns, x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
+  const at::Tensor u = transformed(w);
+  const Image from = image_of(x), to = image_of(y);
+  const int64_t all = x.size(0) * from.down() * from.across();
+  const int64_t tiles = std::min(most_tiles, (all + at::get_num_threads() - 1) / at::get_num_threads());
+  const int64_t blocks = (all + tiles - 1) / tiles, workers = std::min<int64_t>(blocks, at::get_num_threads());
+  const int64_t size = Worker::scratch(tiles, w.depth, w.columns);
+  const at::Tensor scratch = at::empty({workers, size}, at::kFloat);
+  std::atomic<int64_t> next{0};
+  parallel(workers, [&](int64_t i) {
+    float* const v = scratch.data_ptr<float>() + i * size;
+    Worker worker{from, to, u.data_ptr<float>(), bias.defined() ? bias.data_ptr<float>() : nullptr, tiles, v, {}, {}};
+    worker.m = v + frequencies * worker.v_step();
+    worker.outside = worker.m + frequencies * worker.m_step();
+    for (int64_t b; (b = next++) < blocks;) worker.run_block(b * tiles, std::min(tiles, all - b * tiles));
+  });
+  return y;
+}
+
+}  // namespace
+
+at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight_in, const at::Tensor& bias) {
+  const at::Tensor weight = weight_in.contiguous();
+  return convolve(
+      x, Filter{weight.const_data_ptr<float>(), weight.size(1), weight.size(0), 9, weight.size(1) * 9, false}, bias);
+}
+
+at::Tensor input_gradient(const at::Tensor& gy, const at::Tensor& weight_in) {
+  const at::Tensor weight = weight_in.contiguous();
+  return convolve(
+      gy, Filter{weight.const_data_ptr<float>(), weight.size(0), weight.size(1), weight.size(1) * 9, 9, true}, {});
+}
+
+}  // namespace sdpipe::nn::winograd

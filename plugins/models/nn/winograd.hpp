@@ -1,0 +1,18 @@
+// 3 x 3 convolutions with a quarter of the multiplications, in float32 on the CPU: F(4x4, 3x3) of Lavin and Gray,
+// "Fast algorithms for convolutional neural networks" (arXiv 1509.09308). Stride 1, one pixel of zeros around.
+//
+// Relative error about 5e-6, against 2e-7 of the plain sum. Tensors are float32 on the CPU, of any memory format and
+// any size; the results are channels-last. Equal bits for every number of threads.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace sdpipe::nn::winograd {
+
+// x (batch, in, height, width), weight (out, in, 3, 3), bias (out) or undefined: (batch, out, height, width).
+at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
+// What convolve's transpose makes of gy (batch, out, height, width): (batch, in, height, width).
+at::Tensor input_gradient(const at::Tensor& gy, const at::Tensor& weight);
+
+}  // namespace sdpipe::nn::winograd

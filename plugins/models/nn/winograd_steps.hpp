@@ -1,0 +1,311 @@
+// The steps of Winograd's F(4x4, 3x3) (winograd.hpp), each in the widest vectors that the processor has.
+//
+// A tile is 4 x 4 pixels of the output. With n channels behind each of the 36 = 6 x 6 frequencies:
+//   U = G w G^T       of a 3 x 3 filter         V = B^T d B        of the 6 x 6 pixels of the input around the tile
+//   M = sum U V       over input channels       y = A^T M A        the tile
+// and for the filter's gradient, with gy in the tile's place,
+//   gM = A gy A^T,    gU = sum gM V over tiles, gw = G^T gU G.
+// A, B, G: Lavin and Gray, "Fast algorithms for convolutional neural networks" (arXiv 1509.09308), Section 4.3.
+//
+// Images are channels-last. Output channels come in chunks of 64: U and gU are (chunk, frequency, input channel, 64),
+// V is (frequency, tile, input channel), M and gM are (frequency, tile, 64), with the stride of a frequency given.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace sdpipe::nn::winograd {
+
+constexpr int64_t chunk = 64, frequencies = 36;
+
+// Channels-last pixels, cut into tiles.
+struct Image {
+  float* data;
+  int64_t height, width, channels;
+  int64_t down() const { return (height + 3) / 4; }
+  int64_t across() const { return (width + 3) / 4; }
+
+  // Addresses of the Side x Side pixels from `shift` pixels before tile t on; `outside` where there is none.
+  template <int Side>
+  void around(int64_t t, int64_t shift, float* outside, float* (&pixel)[Side * Side]) const {
+    const int64_t image = t / (down() * across()), rest = t % (down() * across());
+    const int64_t top = rest / across() * 4 - shift, left = rest % across() * 4 - shift;
+    for (int64_t i = 0; i < Side; ++i) {
+      for (int64_t j = 0; j < Side; ++j) {
+        const bool inside = top + i >= 0 && top + i < height && left + j >= 0 && left + j < width;
+        pixel[i * Side + j] = inside ? data + ((image * height + top + i) * width + left + j) * channels : outside;
+      }
+    }
+  }
+};
+
+template <int Bytes>
+struct Lanes {
+  typedef float Register __attribute__((vector_size(Bytes)));
+  typedef float Memory __attribute__((vector_size(Bytes), aligned(4), may_alias));
+  static constexpr int64_t width = Bytes / 4;
+};
+
+// The first n of a vector's floats, of which memory holds no more.
+template <int Bytes, bool Whole>
+[[gnu::always_inline]] inline void load(typename Lanes<Bytes>::Register& v, const float* p, int64_t n) {
+  if constexpr (Whole) {
+    v = *reinterpret_cast<const typename Lanes<Bytes>::Memory*>(p);
+  } else {
+    v = typename Lanes<Bytes>::Register{};
+    std::memcpy(&v, p, static_cast<size_t>(n) * sizeof(float));
+  }
+}
+template <int Bytes, bool Whole>
+[[gnu::always_inline]] inline void store(float* p, const typename Lanes<Bytes>::Register& v, int64_t n) {
+  if constexpr (Whole)
+    *reinterpret_cast<typename Lanes<Bytes>::Memory*>(p) = v;
+  else
+    std::memcpy(p, &v, static_cast<size_t>(n) * sizeof(float));
+}
+
+// The points at which the polynomials behind the transforms are evaluated: 0, infinity, +-p and +-q. These halve the
+// rounding error of Lavin and Gray's 1 and 2 (see Barabasz et al., arXiv 1803.10986); with p q = 1, factors vanish.
+constexpr float p = 2.0f / 3, q = 1.5f, p2 = p * p, q2 = q * q;
+constexpr float norm_p = 1 / (2 * p2 * (p2 - q2)), norm_q = 1 / (2 * q2 * (q2 - p2));
+
+// One axis of the transforms, from and to every Step-th vector.
+struct TransposedB {  // 6 to 6
+  template <int Step, class V>
+  [[gnu::always_inline]] static void apply(const V* d, V* out) {
+    const V even_p = d[4 * Step] - q2 * d[2 * Step], odd_p = p * d[3 * Step] - q * d[Step];
+    const V even_q = d[4 * Step] - p2 * d[2 * Step], odd_q = q * d[3 * Step] - p * d[Step];
+    const V last = d[Step] - (p2 + q2) * d[3 * Step] + d[5 * Step];
+    out[0] = d[0] - (p2 + q2) * d[2 * Step] + d[4 * Step];
+    out[Step] = even_p + odd_p;
+    out[2 * Step] = even_p - odd_p;
+    out[3 * Step] = even_q + odd_q;
+    out[4 * Step] = even_q - odd_q;
+    out[5 * Step] = last;
+  }
+};
+struct TransposedA {  // 6 to 4
+  template <int Step, class V>
+  [[gnu::always_inline]] static void apply(const V* m, V* out) {
+    const V even_p = m[Step] + m[2 * Step], odd_p = m[Step] - m[2 * Step];
+    const V even_q = m[3 * Step] + m[4 * Step], odd_q = m[3 * Step] - m[4 * Step];
+    out[0] = m[0] + even_p + even_q;
+    out[Step] = p * odd_p + q * odd_q;
+    out[2 * Step] = p2 * even_p + q2 * even_q;
+    out[3 * Step] = p2 * p * odd_p + q2 * q * odd_q + m[5 * Step];
+  }
+};
+struct A {  // 4 to 6
+  template <int Step, class V>
+  [[gnu::always_inline]] static void apply(const V* y, V* out) {
+    const V last = y[3 * Step];
+    const V even_p = y[0] + p2 * y[2 * Step], odd_p = p * y[Step] + p2 * p * last;
+    const V even_q = y[0] + q2 * y[2 * Step], odd_q = q * y[Step] + q2 * q * last;
+    out[0] = y[0];
+    out[Step] = even_p + odd_p;
+    out[2 * Step] = even_p - odd_p;
+    out[3 * Step] = even_q + odd_q;
+    out[4 * Step] = even_q - odd_q;
+    out[5 * Step] = last;
+  }
+};
+struct G {  // 3 to 6
+  template <int Step, class V>
+  [[gnu::always_inline]] static void apply(const V* w, V* out) {
+    const V even_p = norm_p * w[0] + p2 * norm_p * w[2 * Step], odd_p = p * norm_p * w[Step];
+    const V even_q = norm_q * w[0] + q2 * norm_q * w[2 * Step], odd_q = q * norm_q * w[Step];
+    const V last = w[2 * Step];
+    out[0] = w[0];
+    out[Step] = even_p + odd_p;
+    out[2 * Step] = even_p - odd_p;
+    out[3 * Step] = even_q + odd_q;
+    out[4 * Step] = even_q - odd_q;
+    out[5 * Step] = last;
+  }
+};
+struct TransposedG {  // 6 to 3
+  template <int Step, class V>
+  [[gnu::always_inline]] static void apply(const V* u, V* out) {
+    const V even_p = norm_p * (u[Step] + u[2 * Step]), odd_p = norm_p * (u[Step] - u[2 * Step]);
+    const V even_q = norm_q * (u[3 * Step] + u[4 * Step]), odd_q = norm_q * (u[3 * Step] - u[4 * Step]);
+    const V last = p2 * even_p + q2 * even_q + u[5 * Step];
+    out[0] = u[0] + even_p + even_q;
+    out[Step] = p * odd_p + q * odd_q;
+    out[2 * Step] = last;
+  }
+};
+
+// Both axes, in place: rows and columns of 6 vectors, of which the first From of each hold something before.
+template <class Transform, int From, int To, class V>
+[[gnu::always_inline]] inline void transform(V (&square)[36]) {
+  for (int j = 0; j < From; ++j) Transform::template apply<6>(square + j, square + j);
+  for (int i = 0; i < To; ++i) Transform::template apply<1>(square + 6 * i, square + 6 * i);
+}
+
+// U of one chunk. Element (input channel k, output channel n) of the filter lies at k * row + n * column and takes 9
+// floats, in reverse order with `flip`.
+struct FilterTransform {
+  const float* filter;
+  int64_t row, column;
+  bool flip;
+  int64_t depth, columns;  // input channels; output channels of this chunk
+  float* u;
+
+  template <int Bytes>
+  [[gnu::always_inline]] void run() const {
+    constexpr int64_t width = Lanes<Bytes>::width;
+    for (int64_t n = 0; n < columns; n += width) {
+      const int64_t here = columns - n < width ? columns - n : width;
+      for (int64_t k = 0; k < depth; ++k) one<Bytes>(filter + k * row + n * column, here, u + k * chunk + n);
+    }
+  }
+  template <int Bytes>
+  [[gnu::always_inline]] void one(const float* w, int64_t here, float* out) const {
+    float gathered[9][Lanes<Bytes>::width] = {};
+    for (int64_t n = 0; n < here; ++n)
+      for (int64_t r = 0; r < 9; ++r) gathered[flip ? 8 - r : r][n] = w[n * column + r];
+    typename Lanes<Bytes>::Register square[36];
+    for (int r = 0; r < 9; ++r) load<Bytes, true>(square[r / 3 * 6 + r % 3], gathered[r], 0);
+    transform<G, 3, 6>(square);
+    for (int f = 0; f < frequencies; ++f) store<Bytes, true>(out + f * depth * chunk, square[f], 0);
+  }
+};
+
+// V of tiles first to first + count, in rows of `row` floats.
+struct InputTransform {
+  Image x;
+  int64_t first, count;
+  float* outside;  // zeros for every channel
+  float* v;
+  int64_t frequency, row;
+
+  template <int Bytes>
+  [[gnu::always_inline]] void run() const {
+    constexpr int64_t width = Lanes<Bytes>::width;
+    float* pixel[36];
+    for (int64_t t = 0; t < count; ++t) {
+      x.around<6>(first + t, 1, outside, pixel);
+      int64_t c = 0;
+      for (; c + width <= x.channels; c += width) one<Bytes, true>(pixel, c, v + t * row + c);
+      if (c < x.channels) one<Bytes, false>(pixel, c, v + t * row + c);
+    }
+  }
+  template <int Bytes, bool Whole>
+  [[gnu::always_inline]] void one(float* const (&pixel)[36], int64_t c, float* out) const {
+    typename Lanes<Bytes>::Register square[36];
+    for (int i = 0; i < 36; ++i) load<Bytes, Whole>(square[i], pixel[i] + c, x.channels - c);
+    transform<TransposedB, 6, 6>(square);
+    for (int f = 0; f < frequencies; ++f) store<Bytes, true>(out + f * frequency, square[f], 0);
+  }
+};
+
+// y of tiles first to first + count in the channels from `channel` on, from M.
+struct OutputTransform {
+  const float* m;
+  int64_t frequency;
+  Image y;
+  int64_t first, count, channel, columns;
+  const float* bias;  // of the channels from `channel` on, or none
+  float* outside;     // where pixels beyond the border go
+
+  template <int Bytes>
+  [[gnu::always_inline]] void run() const {
+    constexpr int64_t width = Lanes<Bytes>::width;
+    float* pixel[16];
+    for (int64_t t = 0; t < count; ++t) {
+      y.around<4>(first + t, 0, outside, pixel);
+      int64_t c = 0;
+      for (; c + width <= columns; c += width) one<Bytes, true>(pixel, c, m + t * chunk + c);
+      if (c < columns) one<Bytes, false>(pixel, c, m + t * chunk + c);
+    }
+  }
+  template <int Bytes, bool Whole>
+  [[gnu::always_inline]] void one(float* const (&pixel)[16], int64_t c, const float* in) const {
+    typename Lanes<Bytes>::Register square[36], b = {};
+    for (int f = 0; f < frequencies; ++f) load<Bytes, true>(square[f], in + f * frequency, 0);
+    transform<TransposedA, 6, 4>(square);
+    if (bias) load<Bytes, Whole>(b, bias + c, columns - c);
+    for (int i = 0; i < 16; ++i)
+      store<Bytes, Whole>(pixel[i] + channel + c, square[i / 4 * 6 + i % 4] + b, columns - c);
+  }
+};
+
+// c = a b, or c += a b, with sums in registers, where g++ keeps them only if all loops but the longest are unrolled:
+// a's element (row, depth) at row * a_row + depth * a_depth, b and c in rows of a chunk.
+struct Product {
+  int64_t rows, columns, depth;
+  const float* a;
+  int64_t a_row, a_depth;
+  const float* b;
+  float* c;
+  bool add;
+
+  template <int Bytes>
+  [[gnu::always_inline]] void run() const {
+    constexpr int64_t width = Lanes<Bytes>::width;
+    int64_t column = 0;
+    if constexpr (Bytes == 64)  // with 32 registers, 24 of them for sums
+      for (; column + 3 * width < columns; column += 4 * width) all_rows<Bytes, 4>(column);
+    for (; column + width < columns; column += 2 * width) all_rows<Bytes, 2>(column);
+    for (; column < columns; column += width) all_rows<Bytes, 1>(column);
+  }
+  template <int Bytes, int Vectors>
+  [[gnu::always_inline]] void all_rows(int64_t column) const {
+    constexpr int most = Bytes == 16 ? 4 : 6;
+    int64_t row = 0;
+    for (; row + most <= rows; row += most) block<Bytes, most, Vectors>(row, column);
+    for (; row + 2 <= rows; row += 2) block<Bytes, 2, Vectors>(row, column);
+    for (; row < rows; ++row) block<Bytes, 1, Vectors>(row, column);
+  }
+  template <int Bytes, int Rows, int Vectors>
+  [[gnu::always_inline]] void block(int64_t row, int64_t column) const {
+    using Register = typename Lanes<Bytes>::Register;
+    constexpr int64_t width = Lanes<Bytes>::width;
+    Register sum[Rows][Vectors] = {};
+    float* const to = c + row * chunk + column;
+    if (add) {
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) load<Bytes, true>(sum[r][j], to + r * chunk + j * width, 0);
+    }
+    const float* left = a + row * a_row;
+    const float* right = b + column;
+    for (int64_t k = 0; k < depth; ++k, left += a_depth, right += chunk) {
+      Register line[Vectors];
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) load<Bytes, true>(line[j], right + j * width, 0);
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) sum[r][j] += left[r * a_row] * line[j];
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) store<Bytes, true>(to + r * chunk + j * width, sum[r][j], 0);
+  }
+};
+
+#if defined(__x86_64__)
+// Chosen at run time by hand: the ifuncs of target_clones run before a sanitizer is ready.
+template <class Step>
+[[gnu::target("avx512f,avx512vl,fma")]] void run_avx512(const Step& s) {
+  s.template run<64>();
+}
+template <class Step>
+[[gnu::target("avx2,fma")]] void run_avx2(const Step& s) {
+  s.template run<32>();
+}
+#endif
+
+template <class Step>
+void run(const Step& s) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) return run_avx512(s);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return run_avx2(s);
+#endif
+  s.template run<16>();
+}
+
+}  // namespace sdpipe::nn::winograd

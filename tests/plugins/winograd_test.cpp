@@ -1,0 +1,159 @@
+#include "plugins/models/nn/winograd.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/conv2d.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <string>
+#include <vector>
+
+#include "plugins/models/nn/conv3x3.hpp"
+#include "tests/plugins/support.hpp"
+
+#include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
+
+using namespace sdpipe;
+using namespace sdpipe::testing;
+
+namespace {
+
+using Tensors = std::vector<at::Tensor>;
+
+struct Case {
+  int64_t batch, in, out, height, width;
+  at::MemoryFormat format;
+
+  std::string text() const {
+    const auto n = [](int64_t i) { return std::to_string(i) + " "; };
+    return n(batch) + n(in) + n(out) + n(height) + n(width) +
+           (format == at::MemoryFormat::ChannelsLast ? "channels last" : "channels first");
+  }
+};
+
+// Fewer channels than a vector holds, channels that fill no vector or more than one chunk of 64; tiles cut by both
+// borders, one tile, several blocks of 60 tiles.
+std::vector<Case> cases() {
+  const std::vector<std::vector<int64_t>> shapes = {{1, 3, 32, 17, 23}, {2, 32, 3, 17, 23}, {3, 33, 47, 5, 7},
+                                                    {8, 33, 47, 4, 4},  {1, 1, 1, 1, 1},    {2, 70, 130, 9, 6},
+                                                    {1, 16, 24, 64, 64}};
+  std::vector<Case> all;
+  for (const auto& s : shapes)
+    for (const auto format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast})
+      all.push_back({s[0], s[1], s[2], s[3], s[4], format});
+  return all;
+}
+
+// x, weight, bias, and the gradient in y.
+Tensors inputs(const Case& c) {
+  return {noise({c.batch, c.in, c.height, c.width}, 1, at::kFloat).contiguous(c.format),
+          noise({c.out, c.in, 3, 3}, 2, at::kFloat), noise({c.out}, 3, at::kFloat),
+          noise({c.batch, c.out, c.height, c.width}, 4, at::kFloat).contiguous(c.format)};
+}
+
+// at::conv2d and its gradients in x, weight and bias, in float64.
+Tensors expected(const Tensors& in) {
+  Tensors t;
+  for (const at::Tensor& i : in) t.push_back(i.to(at::kDouble).requires_grad_());
+  const at::Tensor y = at::conv2d(t[0], t[1], t[2], 1, 1);
+  const Tensors gradients = torch::autograd::grad({y}, {t[0], t[1], t[2]}, {t[3]});
+  return {y.detach(), gradients[0], gradients[1], gradients[2]};
+}
+
+double error(const at::Tensor& a, const at::Tensor& exact) {
+  REQUIRE(a.sizes() == exact.sizes());
+  return largest_difference(a.to(at::kDouble), exact) / exact.abs().max().item<double>();
+}
+
+torch::nn::Conv2d layer(const Tensors& in, at::ScalarType dtype = at::kFloat) {
+  torch::nn::Conv2d conv(torch::nn::Conv2dOptions(in[1].size(1), in[1].size(0), 3).padding(1));
+  conv->weight.set_data(in[1].to(dtype));
+  conv->bias.set_data(in[2].to(dtype));
+  return conv;
+}
+
+// As expected(), by conv3x3 in the inputs' dtype.
+Tensors of_layer(const nn::Kernels& kernels, const Tensors& in, at::ScalarType dtype = at::kFloat) {
+  const torch::nn::Conv2d conv = layer(in, dtype);
+  const at::Tensor x = in[0].to(dtype).detach().requires_grad_();
+  const at::Tensor y = nn::conv3x3(kernels, conv, x);
+  const Tensors gradients = torch::autograd::grad({y}, {x, conv->weight, conv->bias}, {in[3].to(dtype)});
+  return {y.detach(), gradients[0], gradients[1], gradients[2]};
+}
+
+bool equal(const Tensors& a, const Tensors& b) {
+  for (size_t i = 0; i < a.size(); ++i)
+    if (!a[i].equal(b[i])) return false;
+  return true;
+}
+
+const nn::Kernels plain{.winograd = false};
+const Case large{2, 64, 48, 22, 19, at::MemoryFormat::ChannelsLast};  // taken by Winograd's form
+
+}  // namespace
+
+TEST_CASE("Winograd's convolution and its gradients are those of conv2d in float64, to 2e-5") {
+  for (const Case& c : cases()) {
+    INFO(c.text());
+    const Tensors in = inputs(c), exact = expected(in);
+    const at::Tensor y = nn::winograd::convolve(in[0], in[1], in[2]);
+    CHECK(error(y, exact[0]) < 2e-5);
+    CHECK(y.is_contiguous(at::MemoryFormat::ChannelsLast));
+    CHECK(error(nn::winograd::convolve(in[0], in[1], {}) + in[2].view({1, -1, 1, 1}), exact[0]) < 2e-5);
+    CHECK(error(nn::winograd::input_gradient(in[3], in[1]), exact[1]) < 2e-5);
+  }
+}
+
+TEST_CASE("a layer of many channels takes Winograd's form, forward and for all gradients") {
+  const Tensors in = inputs(large), exact = expected(in), fast = of_layer({}, in), slow = of_layer(plain, in);
+  for (size_t i = 0; i < exact.size(); ++i) CHECK(error(fast[i], exact[i]) < 2e-5);
+  CHECK(!equal({fast[0]}, {slow[0]}));
+  CHECK(!equal({fast[1]}, {slow[1]}));
+  const at::NoGradGuard no_gradients;
+  CHECK(equal({nn::conv3x3({}, layer(in), in[0])}, {fast[0]}));
+}
+
+TEST_CASE("a layer takes conv2d in float64, where it is told to, and where there are few channels") {
+  const auto by_conv2d = [](const Tensors& in, at::ScalarType dtype) {
+    return at::conv2d(in[0].to(dtype), in[1].to(dtype), in[2].to(dtype), 1, 1);
+  };
+  const Tensors in = inputs(large);
+  CHECK(of_layer({}, in, at::kDouble)[0].equal(by_conv2d(in, at::kDouble)));
+  CHECK(of_layer(plain, in)[0].equal(by_conv2d(in, at::kFloat)));
+  for (const Case& c : {Case{8, 3, 64, 32, 32, large.format}, Case{8, 64, 3, 32, 32, large.format}}) {
+    const Tensors few = inputs(c);
+    CHECK(of_layer({}, few)[0].equal(by_conv2d(few, at::kFloat)));
+  }
+}
+
+TEST_CASE("a convolution of another stride or padding is none of Winograd's") {
+  const Tensors in = inputs(large);
+  torch::nn::Conv2d strided(torch::nn::Conv2dOptions(64, 48, 3).padding(1).stride(2));
+  torch::nn::Conv2d unpadded(torch::nn::Conv2dOptions(64, 48, 3));
+  CHECK(nn::conv3x3({}, strided, in[0]).equal(strided(in[0])));
+  CHECK(nn::conv3x3({}, unpadded, in[0]).equal(unpadded(in[0])));
+}
+
+TEST_CASE("Winograd's form gives equal bits for one thread and two, and for any cut of the batch") {
+  const int threads = at::get_num_threads();
+  const Tensors in = inputs({5, 70, 70, 32, 30, at::MemoryFormat::ChannelsLast});
+  at::set_num_threads(1);
+  const Tensors one = of_layer({}, in);
+  at::set_num_threads(2);
+  const Tensors two = of_layer({}, in);
+  at::set_num_threads(threads);
+  CHECK(equal({one[0], one[1]}, {two[0], two[1]}));
+  const at::Tensor last = nn::winograd::convolve(in[0].slice(0, 4), in[1], in[2]);
+  CHECK(last.equal(one[0].slice(0, 4)));
+}
+
+TEST_CASE("a second derivative of Winograd's form is refused") {
+  const Tensors in = inputs(large);
+  const torch::nn::Conv2d conv = layer(in);
+  const at::Tensor x = in[0].clone().requires_grad_();
+  const at::Tensor y = nn::conv3x3({}, conv, x);
+  CHECK(failure([&] { torch::autograd::grad({y}, {x}, {in[3]}, {}, /*create_graph=*/true); })
+            .find("the Winograd convolution has no second derivative: winograd = false takes LibTorch's, which has "
+                  "one") != std::string::npos);
+}
