@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "noise.h"
 #include "plugin.h"
 
 namespace sdp {
@@ -139,6 +140,17 @@ class Call {
   /* out = sum_i coef[i] * x[i] */
   void lincomb(sdp_tensor* out, std::initializer_list<double> coef, std::initializer_list<const sdp_tensor*> x) const {
     check(detail::host->lincomb(ctx_, out, static_cast<uint32_t>(coef.size()), coef.begin(), x.begin()));
+  }
+  /* out = sum_i coef[i] * x[i] + std * eta with the numbers eta of normal(draw, ...), in one pass where the host can.
+   */
+  void lincomb_with_noise(sdp_tensor* out, std::initializer_list<double> coef,
+                          std::initializer_list<const sdp_tensor*> x, double std, uint32_t draw) const {
+    if (const auto* noise = static_cast<const sdp_noise*>(detail::host->extension(SDP_NOISE)))
+      return check(noise->lincomb(ctx_, out, static_cast<uint32_t>(coef.size()), coef.begin(), x.begin(), std, draw));
+    sdp_tensor* eta = scratch(out);
+    normal(draw, eta);
+    lincomb(out, coef, x);
+    lincomb(out, {1, std}, {out, eta});
   }
   void normal(uint32_t draw, sdp_tensor* out) const { check(detail::host->random(ctx_, SDP_NORMAL, draw, out)); }
   void uniform(uint32_t draw, sdp_tensor* out) const { check(detail::host->random(ctx_, SDP_UNIFORM, draw, out)); }

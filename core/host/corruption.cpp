@@ -1,4 +1,5 @@
 #include <ATen/ops/empty_like.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <cmath>
 
@@ -47,6 +48,7 @@ class PluginCorruption : public Corruption {
     // A plugin for the CPU alone also serves a run on a GPU, through a copy.
     const bool staged = !x_in.is_cpu() && !(plugin_.descriptor->devices & SDP_ON_CUDA);
     const at::Tensor x = for_plugin(staged ? x_in.cpu() : x_in);
+    const c10::DeviceGuard on_its_device(x.device());
     const at::Tensor y = at::empty_like(x);
     const sdp::TensorView x_view(x), y_view(y);
     CallScope scope;

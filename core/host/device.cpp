@@ -77,6 +77,23 @@ void lincomb_on_gpu(at::Tensor& out, std::span<const double> coef, std::span<con
 }
 
 template <class T>
+void lincomb_with_noise_on_gpu(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x, double std,
+                               std::span<const Stream> rows) {
+  if (x.size() > max_terms) {
+    lincomb_on_gpu<T>(out, coef, x);
+    const double one = 1;
+    return lincomb_with_noise_on_gpu<T>(out, {&one, 1}, {&out, 1}, std, rows);
+  }
+  const c10::DeviceGuard on_its_device(out.device());
+  std::vector<const T*> inputs;
+  for (const at::Tensor& input : x) inputs.push_back(input.const_data_ptr<T>());
+  const size_t length = static_cast<size_t>(out.numel()) / std::max<size_t>(rows.size(), 1);
+  require_started(launch_lincomb_with_noise(out.data_ptr<T>(), length, rows.size(), inputs.size(), coef.data(),
+                                            inputs.data(), std, rows.data(), current_stream(out.device())),
+                  "host->lincomb with noise");
+}
+
+template <class T>
 void fill_on_gpu(int32_t distribution, std::span<const Stream> rows, at::Tensor& out) {
   const c10::DeviceGuard on_its_device(out.device());
   const size_t length = static_cast<size_t>(out.numel()) / std::max<size_t>(rows.size(), 1);
@@ -87,6 +104,10 @@ void fill_on_gpu(int32_t distribution, std::span<const Stream> rows, at::Tensor&
 
 template void lincomb_on_gpu<float>(at::Tensor&, std::span<const double>, std::span<const at::Tensor>);
 template void lincomb_on_gpu<double>(at::Tensor&, std::span<const double>, std::span<const at::Tensor>);
+template void lincomb_with_noise_on_gpu<float>(at::Tensor&, std::span<const double>, std::span<const at::Tensor>,
+                                               double, std::span<const Stream>);
+template void lincomb_with_noise_on_gpu<double>(at::Tensor&, std::span<const double>, std::span<const at::Tensor>,
+                                                double, std::span<const Stream>);
 template void fill_on_gpu<float>(int32_t, std::span<const Stream>, at::Tensor&);
 template void fill_on_gpu<double>(int32_t, std::span<const Stream>, at::Tensor&);
 

@@ -20,6 +20,11 @@ void* current_stream(at::Device device);
 template <class T>
 void lincomb_on_gpu(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x);
 
+// As lincomb_with_noise in services.hpp: row b of `out` with the normal numbers of rows[b].
+template <class T>
+void lincomb_with_noise_on_gpu(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x, double std,
+                               std::span<const Stream> rows);
+
 // As RandomScope::fill: row b of `out`, contiguous and of T, from rows[b]; distribution is SDP_UNIFORM or SDP_NORMAL.
 template <class T>
 void fill_on_gpu(int32_t distribution, std::span<const Stream> rows, at::Tensor& out);

@@ -5,11 +5,11 @@
 
 #include <cstddef>
 
-#include "core/base/philox.hpp"
+#include "core/host/combination.hpp"
 
 namespace sdpipe {
 
-constexpr size_t max_terms = 8;  // of one launch_lincomb
+constexpr size_t max_terms = 8;  // of one launch
 
 // out[i] = sum_k coef[k] x[k][i] for `n_terms` <= max_terms; each x[k] is apart from `out` or is `out`.
 template <class T>
@@ -19,6 +19,12 @@ int launch_lincomb(T* out, size_t size, size_t n_terms, const double* coef, cons
 // NormalNumbers.
 template <class Numbers, class T>
 int launch_fill(T* out, size_t length, size_t n_rows, const Stream* rows, void* stream);
+
+// Row b of (n_rows, length): out = sum_k coef[k] x[k] + std eta with the normal numbers of the stream rows[b]; terms as
+// in launch_lincomb.
+template <class T>
+int launch_lincomb_with_noise(T* out, size_t length, size_t n_rows, size_t n_terms, const double* coef,
+                              const T* const* x, double std, const Stream* rows, void* stream);
 
 // CUDA's words for what a launch returned.
 const char* launch_error(int code);

@@ -1,9 +1,6 @@
 #include "core/host/services.hpp"
 
-#include <ATen/Parallel.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -11,6 +8,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "core/abi/noise.h"
 #include "core/base/log.hpp"
 #ifdef SDPIPE_CUDA
 #include "core/host/device.hpp"
@@ -25,73 +23,6 @@ at::Tensor tensor_like(const sdp_tensor& like) {
   return at::empty(view.sizes(), view.options());
 }
 
-// float or double: the dtypes of samples.
-template <class F>
-void by_float_type(const at::Tensor& x, F&& f) {
-  if (x.scalar_type() == at::kDouble)
-    f(double{});
-  else if (x.scalar_type() == at::kFloat)
-    f(float{});
-  else
-    throw std::invalid_argument("host services take float32 and float64 tensors");
-}
-
-template <class T>
-void lincomb_range(T* out, std::span<const double> coef, const std::vector<const T*>& x, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; ++i) {
-    T sum = 0;
-    for (size_t k = 0; k < x.size(); ++k) sum += static_cast<T>(coef[k]) * x[k][i];
-    out[i] = sum;
-  }
-}
-
-constexpr int64_t elements_per_task = 1 << 15;
-
-template <class T>
-void lincomb_on_device(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x) {
-#ifdef SDPIPE_CUDA
-  lincomb_on_gpu<T>(out, coef, x);
-#else
-  at::Tensor sum = at::zeros_like(out);
-  for (size_t i = 0; i < x.size(); ++i) sum.add_(x[i], coef[i]);
-  out.copy_(sum);
-#endif
-}
-
-std::vector<Stream> row_streams(const RandomScope& scope, uint32_t draw) {
-  std::vector<Stream> rows;
-  for (const uint64_t key : scope.key) rows.push_back({key, Purpose::corruption, 0, 0, draw});
-  if (!rows.empty()) return rows;
-  for (const uint64_t sample : scope.sample) rows.push_back({scope.seed, scope.purpose, sample, scope.step, draw});
-  return rows;
-}
-
-template <class T>
-void fill_on_cpu(int32_t distribution, std::span<const Stream> rows, at::Tensor& out) {
-  const size_t length = static_cast<size_t>(out.numel()) / std::max<size_t>(rows.size(), 1);
-  T* first = out.data_ptr<T>();
-  at::parallel_for(0, static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t b = static_cast<size_t>(begin); b < static_cast<size_t>(end); ++b) {
-      const std::span<T> row(first + b * length, length);
-      if (distribution == SDP_NORMAL)
-        fill_normal(rows[b], row);
-      else
-        fill_uniform(rows[b], row);
-    }
-  });
-}
-
-template <class T>
-void fill_on_device(int32_t distribution, std::span<const Stream> rows, at::Tensor& out) {
-#ifdef SDPIPE_CUDA
-  fill_on_gpu<T>(distribution, rows, out);
-#else
-  at::Tensor drawn = at::empty(out.sizes(), out.options().device(at::kCPU));
-  fill_on_cpu<T>(distribution, rows, drawn);
-  out.copy_(drawn);
-#endif
-}
-
 }  // namespace
 
 void copy_out(const at::Tensor& value, sdp_tensor* out) {
@@ -103,24 +34,6 @@ void copy_out(const at::Tensor& value, sdp_tensor* out) {
   target.copy_(value);
 }
 
-void lincomb(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x) {
-  for (const at::Tensor& input : x) {
-    if (input.sizes() == out.sizes() && input.scalar_type() == out.scalar_type() && input.device() == out.device() &&
-        input.is_contiguous())
-      continue;
-    throw std::invalid_argument("host->lincomb: all tensors must be contiguous, of one shape, dtype and device");
-  }
-  by_float_type(out, [&](auto zero) {
-    using T = decltype(zero);
-    if (!out.is_cpu()) return lincomb_on_device<T>(out, coef, x);
-    std::vector<const T*> inputs;
-    for (const at::Tensor& input : x) inputs.push_back(input.const_data_ptr<T>());
-    T* result = out.data_ptr<T>();
-    at::parallel_for(0, out.numel(), elements_per_task,
-                     [&](int64_t begin, int64_t end) { lincomb_range(result, coef, inputs, begin, end); });
-  });
-}
-
 sdp_tensor* Kept::get(uint32_t slot, const sdp_tensor& like) {
   Entry& entry = entries_[slot];
   if (!entry.view) {
@@ -130,21 +43,6 @@ sdp_tensor* Kept::get(uint32_t slot, const sdp_tensor& like) {
   if (entry.tensor.sizes() != sdp::as_tensor(&like).sizes())
     throw std::invalid_argument(fmt::format("host->keep: slot {} has another shape", slot));
   return entry.view->get();
-}
-
-void RandomScope::fill(int32_t distribution, uint32_t draw, at::Tensor& out) const {
-  if (replacement && (*replacement)(step, draw, out)) return;
-  const std::vector<Stream> streams = row_streams(*this, draw);
-  // init() fills whole parameters: one stream each, not one per row.
-  const int64_t rows = parameters.empty() ? out.size(0) : 1;
-  if (static_cast<size_t>(rows) != streams.size()) {
-    throw std::invalid_argument(fmt::format(
-        "host->random: axis 0 of out must be the batch of this call, {} samples, not {}", streams.size(), rows));
-  }
-  by_float_type(out, [&](auto zero) {
-    using T = decltype(zero);
-    out.is_cpu() ? fill_on_cpu<T>(distribution, streams, out) : fill_on_device<T>(distribution, streams, out);
-  });
 }
 
 namespace {
@@ -187,13 +85,17 @@ sdp_status keep(sdp_ctx* ctx, uint32_t slot, const sdp_tensor* like, sdp_tensor*
   return ctx->guarded([&] { *out = ctx->scope.kept->get(slot, *like); });
 }
 
+std::vector<at::Tensor> tensors_of(uint32_t n, const sdp_tensor* const* x) {
+  std::vector<at::Tensor> tensors;
+  for (uint32_t i = 0; i < n; ++i) tensors.push_back(sdp::as_tensor(x[i]));
+  return tensors;
+}
+
 sdp_status lincomb_for(sdp_ctx* ctx, sdp_tensor* out, uint32_t n, const double* coef,
                        const sdp_tensor* const* x) noexcept {
   return ctx->guarded([&] {
     at::Tensor result = sdp::as_tensor(out);
-    std::vector<at::Tensor> inputs;
-    for (uint32_t i = 0; i < n; ++i) inputs.push_back(sdp::as_tensor(x[i]));
-    lincomb(result, {coef, n}, inputs);
+    lincomb(result, {coef, n}, tensors_of(n, x));
   });
 }
 
@@ -204,17 +106,33 @@ uint64_t parameter_index(std::span<sdp_tensor* const> parameters, const sdp_tens
   return static_cast<uint64_t>(it - parameters.begin());
 }
 
-sdp_status random(sdp_ctx* ctx, int32_t distribution, uint32_t draw, sdp_tensor* out) noexcept {
+// Calls f with what `out` is drawn from.
+template <class F>
+sdp_status drawing(sdp_ctx* ctx, uint32_t draw, const sdp_tensor& out, F&& f) noexcept {
   RandomScope scope = ctx->scope.random;
   if (scope.key.empty() && scope.sample.empty() && scope.parameters.empty()) return not_offered(ctx, "random");
   return ctx->guarded([&] {
     if (draw > 0xFFF) throw std::invalid_argument("host->random: draw must be below 4096");
+    const uint64_t index = parameter_index(scope.parameters, out);
+    if (!scope.parameters.empty()) scope.sample = {&index, 1};
+    f(scope);
+  });
+}
+
+sdp_status random(sdp_ctx* ctx, int32_t distribution, uint32_t draw, sdp_tensor* out) noexcept {
+  return drawing(ctx, draw, *out, [&](const RandomScope& scope) {
     if (distribution != SDP_UNIFORM && distribution != SDP_NORMAL)
       throw std::invalid_argument("host->random: unknown distribution");
     at::Tensor result = sdp::as_tensor(out);
-    const uint64_t index = parameter_index(scope.parameters, *out);
-    if (!scope.parameters.empty()) scope.sample = {&index, 1};
     scope.fill(distribution, draw, result);
+  });
+}
+
+sdp_status noisy_lincomb(sdp_ctx* ctx, sdp_tensor* out, uint32_t n, const double* coef, const sdp_tensor* const* x,
+                         double std, uint32_t draw) noexcept {
+  return drawing(ctx, draw, *out, [&](const RandomScope& scope) {
+    at::Tensor result = sdp::as_tensor(out);
+    lincomb_with_noise(result, {coef, n}, tensors_of(n, x), std, scope, draw);
   });
 }
 
@@ -244,7 +162,10 @@ sdp_status adjoint(sdp_ctx* ctx, const sdp_point* at, const sdp_tensor* x, sdp_t
   return with_corruption(ctx, at, x, y, true);
 }
 
-const void* extension(const char*) noexcept { return nullptr; }
+const void* extension(const char* id) noexcept {
+  static const sdp_noise noise = {sizeof(sdp_noise), 0, noisy_lincomb};
+  return std::string_view(id) == SDP_NOISE ? &noise : nullptr;
+}
 
 }  // namespace
 

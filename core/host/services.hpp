@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/abi/plugin.h"
 #include "core/abi/tensor.hpp"
@@ -53,6 +54,8 @@ struct RandomScope {
 
   // Throws std::invalid_argument where `out` does not have one row per sample.
   void fill(int32_t distribution, uint32_t draw, at::Tensor& out) const;
+  // The stream of every row of `out`; throws likewise.
+  std::vector<Stream> streams(uint32_t draw, const at::Tensor& out) const;
 };
 
 // Everything a call may use. What is null is not offered there.
@@ -87,6 +90,10 @@ const char* plugin_of_this_thread();
 // out = sum_i coef[i] * x[i] in one pass; out may be one of x. All contiguous, of one shape, dtype and device; else
 // throws std::invalid_argument.
 void lincomb(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x);
+
+// out = sum_i coef[i] * x[i] + std * eta, where eta is what `random` would fill a tensor like `out` with.
+void lincomb_with_noise(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x, double std,
+                        const RandomScope& random, uint32_t draw);
 
 }  // namespace sdpipe
 

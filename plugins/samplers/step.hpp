@@ -42,10 +42,7 @@ inline void advance(const sdp::Call& call, const sdp::Path& path, const Step& n,
 
 // x += std * eta, eta ~ N(0, I); each `draw` of a step is independent of the others.
 inline void add_noise(const sdp::Call& call, double std, sdp_tensor* x, uint32_t draw = 0) {
-  if (std == 0) return;
-  sdp_tensor* eta = call.scratch(x);
-  call.normal(draw, eta);
-  call.lincomb(x, {1, std}, {x, eta});
+  if (std != 0) call.lincomb_with_noise(x, {1}, {x}, std, draw);
 }
 
 }  // namespace sdpipe

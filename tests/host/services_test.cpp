@@ -9,6 +9,7 @@
 
 #include <cstring>
 #include <set>
+#include <utility>
 
 #include "core/base/random.hpp"
 #include "tests/host/probes.hpp"
@@ -44,6 +45,24 @@ TEST_CASE("the host tells its version and the size of its table") {
   CHECK(std::string(host.name) == "sdpipe");
   CHECK(std::string(host.version) == "0.1.0");
   CHECK(host.extension("nobody.knows/1") == nullptr);
+}
+
+TEST_CASE("lincomb with noise is lincomb with what random draws, also where the host does not offer it in one pass") {
+  const auto noisy = [](bool by_extension) {
+    return apply([=](sdp::Call& call, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y) {
+      if (by_extension) return call.lincomb_with_noise(y, {0.5}, {x}, 0.25, 7);
+      sdp_tensor* eta = call.scratch(x);
+      call.normal(7, eta);
+      call.lincomb(y, {0.5, 0.25}, {x, eta});
+    });
+  };
+  CHECK(noisy(true).equal(noisy(false)));
+  static sdp_host without = host_services();
+  without.extension = [](const char*) noexcept -> const void* { return nullptr; };
+  const sdp_host* const before = std::exchange(sdp::detail::host, &without);
+  const at::Tensor in_two = noisy(true);
+  sdp::detail::host = before;
+  CHECK(in_two.equal(noisy(false)));
 }
 
 TEST_CASE("inside apply and adjoint a number depends on key, draw and element alone") {

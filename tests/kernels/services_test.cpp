@@ -9,6 +9,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -29,16 +30,22 @@ struct Draw {
 
 uint64_t name(int64_t row) { return 0x100000001 * static_cast<uint64_t>(row) + 0xABCDEF; }  // beyond 32 bits
 
-at::Tensor drawn(int32_t distribution, const Draw& draw, const at::TensorOptions& options) {
+// What a draw's rows are drawn from.
+struct Rows {
+  explicit Rows(const Draw& draw) {
+    for (int64_t b = 0; b < draw.rows; ++b) names.push_back(name(b));
+    scope.seed = 0x123456789ABCDEF0;
+    scope.purpose = Purpose::sampler;
+    scope.step = 77;
+    (draw.keyed ? scope.key : scope.sample) = names;
+  }
   std::vector<uint64_t> names;
-  for (int64_t b = 0; b < draw.rows; ++b) names.push_back(name(b));
   RandomScope scope;
-  scope.seed = 0x123456789ABCDEF0;
-  scope.purpose = Purpose::sampler;
-  scope.step = 77;
-  (draw.keyed ? scope.key : scope.sample) = names;
+};
+
+at::Tensor drawn(int32_t distribution, const Draw& draw, const at::TensorOptions& options) {
   at::Tensor out = at::full({draw.rows, draw.length}, std::numeric_limits<double>::quiet_NaN(), options);
-  scope.fill(distribution, 0xABC, out);
+  Rows(draw).scope.fill(distribution, 0xABC, out);
   return out.cpu();
 }
 
@@ -180,6 +187,50 @@ TEST_CASE("lincomb of any numbers agrees with the tensor operators to rounding o
       // Each of 20 terms is rounded up to three times: coefficient, product and sum.
       CHECK((error <= size_of_terms * (22 * (dtype == at::kDouble ? 0x1p-52 : 0x1p-23))).all().item<bool>());
     }
+  }
+}
+
+TEST_CASE("lincomb with noise adds the numbers that random gives, on every device, whatever out held") {
+  for (const at::Device device : devices()) {
+    for (const Draw& draw : draws) {
+      for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+        for (const size_t n : {0u, 1u, 8u, 9u}) {
+          CAPTURE(device.str(), draw.rows, draw.length, dtype, n);
+          Sum sum = round_sum(n, draw.rows * draw.length, on(device, dtype));
+          for (at::Tensor& x : sum.x) x = x.view({draw.rows, draw.length});
+          // Into one of the terms, where there is one.
+          at::Tensor out = n > 0 ? sum.x.back().clone() : at::full({draw.rows, draw.length}, 1e9, on(device, dtype));
+          std::vector<at::Tensor> x = sum.x;
+          if (n > 0) x.back() = out;
+          lincomb_with_noise(out, sum.coef, x, 0.75, Rows(draw).scope, 0xABC);
+          at::Tensor right = at::empty(out.sizes(), dtype);
+          std::vector<at::Tensor> there;
+          for (const at::Tensor& term : sum.x) there.push_back(term.cpu());
+          there.push_back(expected(SDP_NORMAL, draw, dtype));
+          sum.coef.push_back(0.75);
+          lincomb(right, sum.coef, there);
+          const double epsilon = dtype == at::kDouble ? 0x1p-52 : 0x1p-23;
+          const double bound = device.is_cpu() ? 0 : 1000 * epsilon;  // the terms add up to less than 500
+          CHECK(((out.cpu() - right).abs() <= bound).all().item<bool>());
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("noise that a test replaces reaches lincomb with noise") {
+  std::function<bool(uint32_t, uint32_t, at::Tensor&)> threes = [](uint32_t step, uint32_t draw, at::Tensor& out) {
+    out.fill_(step == 77 && draw == 5 ? 3 : 0);
+    return true;
+  };
+  for (const at::Device device : devices()) {
+    Rows rows({2, 3});
+    rows.scope.replacement = &threes;
+    at::Tensor out = at::full({2, 3}, 10, on(device, at::kFloat));
+    const std::vector<double> coef = {2};
+    const std::vector<at::Tensor> x = {out};
+    lincomb_with_noise(out, coef, x, 0.5, rows.scope, 5);
+    CHECK(out.cpu().equal(at::full({2, 3}, 21.5, at::kFloat)));
   }
 }
 
