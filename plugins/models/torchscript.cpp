@@ -22,7 +22,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,6 +32,22 @@ namespace {
 
 namespace jit = torch::jit;
 namespace convention = sdpipe::nn;
+
+// A tensor under its name in the file.
+class Entry {
+ public:
+  Entry(std::string name, at::Tensor tensor) : name_(std::move(name)), tensor_(std::move(tensor)) {}
+  const std::string& key() const { return name_; }
+  const at::Tensor& value() const { return tensor_; }
+
+ private:
+  std::string name_;
+  at::Tensor tensor_;
+};
+// Those that are trained, and those that are not, in the order of the file.
+struct Tensors {
+  std::vector<Entry> trained, frozen;
+};
 
 class Network;
 
@@ -48,33 +63,31 @@ struct TorchScript : convention::Meaning {
 
   std::shared_ptr<const jit::Module> module_;  // as in the file
   bool told_ = false;                          // of the condition
-  std::map<std::string, at::Tensor> initial_;  // values of the parameters
+  Tensors tensors_;                            // of module_
 };
 
-// A tensor under its name in the file.
-class Entry {
- public:
-  Entry(std::string name, at::Tensor tensor) : name_(std::move(name)), tensor_(std::move(tensor)) {}
-  const std::string& key() const { return name_; }
-  const at::Tensor& value() const { return tensor_; }
+Tensors tensors_of(const jit::Module& module) {
+  Tensors tensors;
+  const auto add = [&](std::vector<Entry>& list, const std::string& name, const at::Tensor& tensor) {
+    const auto same = [&](const Entry& e) { return e.value().is_same(tensor); };  // tied: the first name counts
+    if (std::none_of(tensors.trained.begin(), tensors.trained.end(), same) &&
+        std::none_of(tensors.frozen.begin(), tensors.frozen.end(), same))
+      list.emplace_back(name, tensor);
+  };
+  for (const auto& p : module.named_parameters())
+    add(p.value.requires_grad() ? tensors.trained : tensors.frozen, p.name, p.value);
+  for (const auto& b : module.named_buffers())
+    if (b.value.is_floating_point()) add(tensors.frozen, b.name, b.value);
+  return tensors;
+}
 
- private:
-  std::string name_;
-  at::Tensor tensor_;
-};
-using Entries = std::vector<Entry>;
-
-// What the adapter asks of a torch::nn::Module, for a module of TorchScript. Both lists share memory with the module.
+// A copy of the network in the file, with what the adapter asks of a torch::nn::Module.
 class Network {
  public:
-  Network(jit::Module module, const convention::Meaning& meaning, bool told)
-      : module_(std::move(module)), meaning_(meaning), told_(told) {
-    for (const auto& p : module_.named_parameters()) add(p.value.requires_grad() ? trained_ : frozen_, p.name, p.value);
-    for (const auto& b : module_.named_buffers())
-      if (b.value.is_floating_point()) add(frozen_, b.name, b.value);
-  }
-  const Entries& named_parameters() const { return trained_; }
-  const Entries& named_buffers() const { return frozen_; }
+  Network(const jit::Module& original, const convention::Meaning& meaning, bool told)
+      : module_(copied(original)), meaning_(meaning), told_(told), tensors_(tensors_of(module_)) {}
+  const std::vector<Entry>& named_parameters() const { return tensors_.trained; }
+  const std::vector<Entry>& named_buffers() const { return tensors_.frozen; }
 
   at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x) {
     const convention::Seen seen = convention::seen_by_network(meaning_, pass, x);
@@ -91,17 +104,19 @@ class Network {
   }
 
  private:
-  // Parameters that are tied are one tensor with several names, of which the first counts.
-  void add(Entries& list, const std::string& name, const at::Tensor& tensor) const {
-    const auto same = [&](const Entry& e) { return e.value().is_same(tensor); };
-    if (std::none_of(trained_.begin(), trained_.end(), same) && std::none_of(frozen_.begin(), frozen_.end(), same))
-      list.emplace_back(name, tensor);
+  // Copies of tensors ask for no gradient by themselves.
+  static jit::Module copied(const jit::Module& original) {
+    const at::AutoGradMode unrecorded(false);
+    jit::Module copy = original.deepcopy();
+    auto from = original.parameters().begin();
+    for (const at::Tensor& p : copy.parameters()) p.set_requires_grad((*from++).requires_grad());
+    return copy;
   }
 
   jit::Module module_;
   convention::Meaning meaning_;
   bool told_;
-  Entries trained_, frozen_;
+  Tensors tensors_;
 };
 
 [[noreturn]] void refuse(const sdp::Call& call, const std::string& text) { call.fail(text, "file"); }
@@ -120,9 +135,30 @@ jit::Module loaded(const sdp::Call& call, const std::string& file) {
   try {
     return jit::load(stream, at::kCPU);
   } catch (const std::exception& e) {
-    refuse(call,
-           "\"" + file + "\" is no TorchScript file; write it with torch.jit.trace(...).save(...) (" + reason(e) + ")");
+    call.log(0, "LibTorch on " + file + ": " + reason(e));
+    refuse(call, "\"" + file +
+                     "\" is no TorchScript file; write one with torch.jit.trace(...).save(...): what torch.save writes "
+                     "is pickled Python, which is never read");
   }
+}
+
+// Names of one tensor are, once loaded, tensors that share memory: gives all of them the first one's again.
+void tie(const jit::Module& module) {
+  std::vector<at::Tensor> seen;
+  for (const jit::Module& part : module.modules())
+    for (size_t slot = 0; slot < part.type()->numAttributes(); ++slot) {
+      const c10::IValue value = part._ivalue()->getSlot(slot);
+      if (!value.isTensor() || value.toTensor().numel() == 0) continue;
+      const at::Tensor& tensor = value.toTensor();
+      const auto first = std::find_if(seen.begin(), seen.end(), [&](const at::Tensor& t) {
+        return t.const_data_ptr() == tensor.const_data_ptr() && t.sizes() == tensor.sizes() &&
+               t.strides() == tensor.strides() && t.scalar_type() == tensor.scalar_type();
+      });
+      if (first == seen.end())
+        seen.push_back(tensor);
+      else
+        part._ivalue()->setSlot(slot, *first);
+    }
 }
 
 // Where there is no file, as in the example of the schema: y = gain x + slope condition.
@@ -166,14 +202,14 @@ void TorchScript::prepare(sdp::Call& call, const sdp::Shape& sample) {
   check_meaning(call);
   jit::Module module = file.empty() ? stand_in() : loaded(call, file);
   module.eval();
+  tie(module);
   told_ = takes_condition(call, module, file);
   for (const auto& p : module.named_parameters())
     if (!p.value.is_floating_point())
       refuse(call, "parameter \"" + p.name + "\" holds " + c10::toString(p.value.scalar_type()) +
                        ", not floats; register it as a buffer");
   module_ = std::make_shared<const jit::Module>(module);
-  const std::shared_ptr<Network> network = build(sample);
-  for (const Entry& e : network->named_parameters()) initial_.emplace(e.key(), e.value().detach());
+  tensors_ = tensors_of(module);
   probe(call, sample);
 }
 
@@ -181,7 +217,7 @@ void TorchScript::prepare(sdp::Call& call, const sdp::Shape& sample) {
 void TorchScript::probe(const sdp::Call& call, const sdp::Shape& sample) const {
   const at::AutoGradMode no_gradients(false);
   const std::shared_ptr<Network> network = build(sample);
-  for (const Entries* list : {&network->named_parameters(), &network->named_buffers()})
+  for (const std::vector<Entry>* list : {&network->named_parameters(), &network->named_buffers()})
     for (const Entry& e : *list) e.value().set_data(e.value().to(at::kFloat));
   const int64_t batch = 3;
   const sdp::Shape shape{batch, sample[0], sample[1], sample[2]};
@@ -204,11 +240,12 @@ void TorchScript::probe(const sdp::Call& call, const sdp::Shape& sample) const {
 }
 
 std::shared_ptr<Network> TorchScript::build(const sdp::Shape&) const {
-  return std::make_shared<Network>(module_->deepcopy(), *this, told_);
+  return std::make_shared<Network>(*module_, *this, told_);
 }
 
 void TorchScript::init(const sdp::Draw&, const std::string& name, at::Tensor& p) const {
-  p.copy_(initial_.at(name).view(p.sizes()));
+  const auto named = [&](const Entry& e) { return e.key() == name; };
+  p.copy_(std::find_if(tensors_.trained.begin(), tensors_.trained.end(), named)->value().view(p.sizes()));
 }
 
 }  // namespace
