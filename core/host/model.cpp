@@ -1,4 +1,5 @@
 #include <ATen/ops/empty_like.h>
+#include <c10/core/DeviceGuard.h>
 
 #include "core/host/border.hpp"
 
@@ -111,6 +112,7 @@ void Model::fit(const ParamSet& params, const CalibrationData& data, const Corru
 at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x_in, Kept* kept, void** saved) const {
   require_input(plugin_, sample_, call.at, x_in);
   const at::Tensor x = for_plugin(x_in);
+  const c10::DeviceGuard on_its_device(x.device());
   const at::Tensor y = at::empty_like(x);
   const sdp::TensorView x_view(x), y_view(y);
   sdp_ctx context(plugin_.id(), call.scope);
@@ -144,6 +146,7 @@ at::Tensor Model::vjp(const ModelCall& call, const at::Tensor& x_in, SavedForwar
                       const ParamSet* gradients, bool want_gx, bool last) const {
   require_input(plugin_, sample_, call.at, gy_in);
   const at::Tensor x = for_plugin(x_in), gy = for_plugin(gy_in);
+  const c10::DeviceGuard on_its_device(x.device());
   const at::Tensor gx = want_gx ? at::empty_like(x) : at::Tensor();
   std::unique_ptr<sdp::TensorView> gx_view;
   if (want_gx) gx_view = std::make_unique<sdp::TensorView>(gx);

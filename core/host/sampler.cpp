@@ -1,3 +1,5 @@
+#include <c10/core/DeviceGuard.h>
+
 #include <limits>
 
 #include "core/host/border.hpp"
@@ -67,6 +69,7 @@ SamplerRun::SamplerRun(const Sampler& sampler, const SamplerPath& path, const Ra
 SamplerRun::~SamplerRun() { sampler_.plugin_.descriptor->sampler->end(sampler_.self_.get(), run_); }
 
 void SamplerRun::step(uint32_t k) {
+  const c10::DeviceGuard on_its_device(x_.device());
   const at::Tensor before = finite_.is_due() ? x_.clone() : x_;  // the step overwrites it
   sdp_ctx ctx = context(k);
   const sdp_sampler_env env = env_view(path_);
