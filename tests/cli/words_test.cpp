@@ -27,7 +27,7 @@ void check_refusal(const Words& words, int code, const std::string& sentence) {
 }  // namespace
 
 TEST_CASE("mistyped verbs, options and plugins are answered with the nearest one") {
-  const std::string verbs = "run, check, sample, restore, ablate, schedule, plugins, data, doctor";
+  const std::string verbs = "run, check, sample, restore, ablate, schedule, plugins, data, weights, doctor";
   check_refusal({"rnu", "tiny.toml"}, 2, "unknown verb \"rnu\"; did you mean \"run\"?; known: " + verbs);
   check_refusal({"--runs", "elsewhere", "smaple"}, 2,
                 "unknown verb \"smaple\"; did you mean \"sample\"?; known: " + verbs);
