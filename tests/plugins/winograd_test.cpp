@@ -102,6 +102,7 @@ TEST_CASE("Winograd's convolution and its gradients are those of conv2d in float
     CHECK(y.is_contiguous(at::MemoryFormat::ChannelsLast));
     CHECK(error(nn::winograd::convolve(in[0], in[1], {}) + in[2].view({1, -1, 1, 1}), exact[0]) < 2e-5);
     CHECK(error(nn::winograd::input_gradient(in[3], in[1]), exact[1]) < 2e-5);
+    CHECK(error(nn::winograd::weight_gradient(in[3], in[0]), exact[2]) < 2e-5);
   }
 }
 
@@ -110,6 +111,7 @@ TEST_CASE("a layer of many channels takes Winograd's form, forward and for all g
   for (size_t i = 0; i < exact.size(); ++i) CHECK(error(fast[i], exact[i]) < 2e-5);
   CHECK(!equal({fast[0]}, {slow[0]}));
   CHECK(!equal({fast[1]}, {slow[1]}));
+  CHECK(!equal({fast[2]}, {slow[2]}));
   const at::NoGradGuard no_gradients;
   CHECK(equal({nn::conv3x3({}, layer(in), in[0])}, {fast[0]}));
 }
@@ -143,7 +145,7 @@ TEST_CASE("Winograd's form gives equal bits for one thread and two, and for any 
   at::set_num_threads(2);
   const Tensors two = of_layer({}, in);
   at::set_num_threads(threads);
-  CHECK(equal({one[0], one[1]}, {two[0], two[1]}));
+  CHECK(equal({one[0], one[1], one[2]}, {two[0], two[1], two[2]}));  // the bias has LibTorch's sum
   const at::Tensor last = nn::winograd::convolve(in[0].slice(0, 4), in[1], in[2]);
   CHECK(last.equal(one[0].slice(0, 4)));
 }

@@ -1,12 +1,10 @@
 #include "plugins/models/nn/conv3x3.hpp"
 
 #include <ATen/ops/conv2d.h>
-#include <ATen/ops/convolution_backward.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <variant>
 
@@ -34,18 +32,11 @@ struct WinogradConvolution : torch::autograd::Function<WinogradConvolution> {
     const at::Tensor gy = gradients[0].contiguous(at::MemoryFormat::ChannelsLast);
     variable_list out(3);
     if (ctx->needs_input_grad(0)) out[0] = winograd::input_gradient(gy, weight);
-    if (ctx->needs_input_grad(1)) out[1] = weight_gradient(gy, x, weight);
+    if (ctx->needs_input_grad(1)) out[1] = winograd::weight_gradient(gy, x);
     if (ctx->needs_input_grad(2)) out[2] = gy.sum({0, 2, 3});
     return out;
   }
-
-  static at::Tensor weight_gradient(const at::Tensor& gy, const at::Tensor& x, const at::Tensor& weight) {
-    constexpr std::array<int64_t, 2> one{1, 1}, zero{0, 0};
-    return std::get<1>(at::convolution_backward(gy, x, weight, at::OptionalIntArrayRef{}, one, one, one,
-                                                /*transposed=*/false, zero, 1, {false, true, false}));
-  }
 };
-
 using Options = torch::nn::detail::ConvNdOptions<2>;
 
 bool suits(const Options& o) {

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <atomic>
@@ -21,6 +22,7 @@ constexpr int64_t most_tiles = 60;
 int64_t padded(int64_t channels) { return (channels + 15) / 16 * 16; }
 // One line more, so that a tile's frequencies do not all fall into one set of the cache.
 int64_t spaced(int64_t floats) { return floats + 16; }
+int64_t frequency_of_filter(int64_t depth) { return spaced(depth * chunk); }
 int64_t chunks(int64_t channels) { return (channels + chunk - 1) / chunk; }
 
 // A filter with its sides named by what it does: element (k, n) maps input channel k to output channel n.
@@ -35,12 +37,12 @@ Image image_of(const at::Tensor& x) {
 }
 
 at::Tensor transformed(const Filter& w) {
-  const int64_t size = frequencies * w.depth * chunk, n = chunks(w.columns);
+  const int64_t step = frequency_of_filter(w.depth), size = frequencies * step, n = chunks(w.columns);
   at::Tensor u = at::empty({n, size}, at::kFloat);
   float* const to = u.data_ptr<float>();
   parallel(n, [&](int64_t i) {
     run(FilterTransform{w.data + i * chunk * w.column, w.row, w.column, w.flip, w.depth,
-                        std::min(chunk, w.columns - i * chunk), to + i * size});
+                        std::min(chunk, w.columns - i * chunk), to + i * size, step});
   });
   return u;
 }
@@ -66,7 +68,7 @@ struct Worker {
       const int64_t channel = i * chunk, columns = std::min(chunk, y.channels - channel);
       for (int64_t f = 0; f < frequencies; ++f)
         run(Product{count, columns, x.channels, v + f * v_step(), padded(x.channels), 1,
-                    u + (i * frequencies + f) * x.channels * chunk, m + f * m_step(), false});
+                    u + (i * frequencies + f) * frequency_of_filter(x.channels), m + f * m_step(), false});
       run(OutputTransform{m, m_step(), y, first, count, channel, columns, bias ? bias + channel : nullptr, outside});
     }
   }
@@ -94,6 +96,46 @@ at::Tensor convolve(const at::Tensor& x_in, const Filter& w, const at::Tensor& b
   return y;
 }
 
+// Blocks of tiles add to gU one after the other, the same ones for any number of threads, which share the transforms of
+// a block first and its 36 products then.
+struct FilterGradientOfBlocks {
+  Image x, gy;
+  int64_t tiles;  // of a block, at most
+  float *u, *v, *m, *zeros;
+
+  static int64_t tiles_of_block(int64_t in, int64_t out) {
+    constexpr int64_t floats = 1 << 20;  // of V and gM together
+    return std::clamp<int64_t>(floats / (frequencies * (in + out)) / 12 * 12, 60, 240);
+  }
+  int64_t u_step() const { return frequency_of_filter(x.channels); }
+  int64_t v_step() const { return spaced(tiles * padded(x.channels)); }
+  int64_t m_step() const { return spaced(tiles * chunk); }
+
+  void add_block(int64_t first, int64_t count) const {
+    constexpr int64_t piece = 12;
+    parallel((count + piece - 1) / piece,
+             [&](int64_t i) { transform_piece(first, i * piece, std::min(piece, count - i * piece)); });
+    parallel(chunks(gy.channels) * frequencies, [&](int64_t i) {
+      const int64_t c = i / frequencies, f = i % frequencies, row = padded(x.channels);
+      run(Product{x.channels, std::min(chunk, gy.channels - c * chunk), count, v + f * v_step(), 1, row,
+                  m + i * m_step(), u + i * u_step(), first > 0});
+    });
+  }
+  void transform_piece(int64_t first, int64_t from, int64_t count) const {
+    const int64_t row = padded(x.channels);
+    run(InputTransform{x, first + from, count, zeros, v + from * row, v_step(), row});
+    for (int64_t c = 0; c < chunks(gy.channels); ++c)
+      run(GradientTransform{gy, first + from, count, c * chunk, std::min(chunk, gy.channels - c * chunk), zeros,
+                            m + c * frequencies * m_step() + from * chunk, m_step()});
+  }
+  void finish(float* gw) const {
+    parallel(chunks(gy.channels), [&](int64_t i) {
+      run(FilterGradient{u + i * frequencies * u_step(), u_step(), x.channels, std::min(chunk, gy.channels - i * chunk),
+                         gw + i * chunk * x.channels * 9, 9, x.channels * 9});
+    });
+  }
+};
+
 }  // namespace
 
 at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight_in, const at::Tensor& bias) {
@@ -106,6 +148,27 @@ at::Tensor input_gradient(const at::Tensor& gy, const at::Tensor& weight_in) {
   const at::Tensor weight = weight_in.contiguous();
   return convolve(
       gy, Filter{weight.const_data_ptr<float>(), weight.size(0), weight.size(1), weight.size(1) * 9, 9, true}, {});
+}
+
+at::Tensor weight_gradient(const at::Tensor& gy_in, const at::Tensor& x_in) {
+  const at::Tensor x = x_in.contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor gy = gy_in.contiguous(at::MemoryFormat::ChannelsLast);
+  const int64_t in = x.size(1), out = gy.size(1);
+  FilterGradientOfBlocks g{image_of(x), image_of(gy), 0, {}, {}, {}, {}};
+  const int64_t all = x.size(0) * g.x.down() * g.x.across();
+  g.tiles = std::min(all, FilterGradientOfBlocks::tiles_of_block(in, out));
+  const int64_t of_u = chunks(out) * frequencies * g.u_step(), of_v = frequencies * g.v_step(),
+                of_m = chunks(out) * frequencies * g.m_step();
+  const at::Tensor scratch = at::empty({of_u + of_v + of_m}, at::kFloat);
+  const at::Tensor zeros = at::zeros({std::max(in, out)}, at::kFloat);
+  g.u = scratch.data_ptr<float>();
+  g.v = g.u + of_u;
+  g.m = g.v + of_v;
+  g.zeros = zeros.data_ptr<float>();
+  for (int64_t first = 0; first < all; first += g.tiles) g.add_block(first, std::min(g.tiles, all - first));
+  at::Tensor gw = at::empty({out, in, 3, 3}, at::kFloat);
+  g.finish(gw.data_ptr<float>());
+  return gw;
 }
 
 }  // namespace sdpipe::nn::winograd

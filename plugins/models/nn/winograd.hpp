@@ -15,4 +15,7 @@ at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight, const at::Ten
 // What convolve's transpose makes of gy (batch, out, height, width): (batch, in, height, width).
 at::Tensor input_gradient(const at::Tensor& gy, const at::Tensor& weight);
 
+// The gradient of the sum of gy * convolve(x, weight) in weight: (out, in, 3, 3).
+at::Tensor weight_gradient(const at::Tensor& gy, const at::Tensor& x);
+
 }  // namespace sdpipe::nn::winograd

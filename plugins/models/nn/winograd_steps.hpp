@@ -150,6 +150,7 @@ struct FilterTransform {
   bool flip;
   int64_t depth, columns;  // input channels; output channels of this chunk
   float* u;
+  int64_t frequency;
 
   template <int Bytes>
   [[gnu::always_inline]] void run() const {
@@ -167,7 +168,7 @@ struct FilterTransform {
     typename Lanes<Bytes>::Register square[36];
     for (int r = 0; r < 9; ++r) load<Bytes, true>(square[r / 3 * 6 + r % 3], gathered[r], 0);
     transform<G, 3, 6>(square);
-    for (int f = 0; f < frequencies; ++f) store<Bytes, true>(out + f * depth * chunk, square[f], 0);
+    for (int f = 0; f < frequencies; ++f) store<Bytes, true>(out + f * frequency, square[f], 0);
   }
 };
 
@@ -227,6 +228,61 @@ struct OutputTransform {
     if (bias) load<Bytes, Whole>(b, bias + c, columns - c);
     for (int i = 0; i < 16; ++i)
       store<Bytes, Whole>(pixel[i] + channel + c, square[i / 4 * 6 + i % 4] + b, columns - c);
+  }
+};
+
+// gM of tiles first to first + count in the channels from `channel` on.
+struct GradientTransform {
+  Image gy;
+  int64_t first, count, channel, columns;
+  float* outside;  // zeros for every channel
+  float* m;
+  int64_t frequency;
+
+  template <int Bytes>
+  [[gnu::always_inline]] void run() const {
+    constexpr int64_t width = Lanes<Bytes>::width;
+    float* pixel[16];
+    for (int64_t t = 0; t < count; ++t) {
+      gy.around<4>(first + t, 0, outside, pixel);
+      int64_t c = 0;
+      for (; c + width <= columns; c += width) one<Bytes, true>(pixel, c, m + t * chunk + c);
+      if (c < columns) one<Bytes, false>(pixel, c, m + t * chunk + c);
+    }
+  }
+  template <int Bytes, bool Whole>
+  [[gnu::always_inline]] void one(float* const (&pixel)[16], int64_t c, float* out) const {
+    typename Lanes<Bytes>::Register square[36];
+    for (int i = 0; i < 16; ++i) load<Bytes, Whole>(square[i / 4 * 6 + i % 4], pixel[i] + channel + c, columns - c);
+    transform<A, 4, 6>(square);
+    for (int f = 0; f < frequencies; ++f) store<Bytes, true>(out + f * frequency, square[f], 0);
+  }
+};
+
+// gw of one chunk, laid out as FilterTransform's filter, from gU.
+struct FilterGradient {
+  const float* u;
+  int64_t frequency, depth, columns;
+  float* filter;
+  int64_t row, column;
+
+  template <int Bytes>
+  [[gnu::always_inline]] void run() const {
+    constexpr int64_t width = Lanes<Bytes>::width;
+    for (int64_t n = 0; n < columns; n += width) {
+      const int64_t here = columns - n < width ? columns - n : width;
+      for (int64_t k = 0; k < depth; ++k) one<Bytes>(u + k * chunk + n, here, filter + k * row + n * column);
+    }
+  }
+  template <int Bytes>
+  [[gnu::always_inline]] void one(const float* in, int64_t here, float* w) const {
+    typename Lanes<Bytes>::Register square[36];
+    for (int f = 0; f < frequencies; ++f) load<Bytes, true>(square[f], in + f * frequency, 0);
+    transform<TransposedG, 6, 3>(square);
+    float scattered[9][Lanes<Bytes>::width];
+    for (int r = 0; r < 9; ++r) store<Bytes, true>(scattered[r], square[r / 3 * 6 + r % 3], 0);
+    for (int64_t n = 0; n < here; ++n)
+      for (int64_t r = 0; r < 9; ++r) w[n * column + r] = scattered[r][n];
   }
 };
 
