@@ -43,7 +43,7 @@ TEST_CASE("every file in the build's plugin folder is a sound plugin, and the pr
        {"box_mask", "downsample", "fade", "gaussian_blur", "grayscale", "heat_blur", "identity", "kernel", "mask",
         "motion_blur", "patch_mask", "pixel_mask", "scale", "soft_mask"}},
       {SDP_KIND_SCHEDULE, {"constant", "cosine", "edm", "flow", "geometric", "linear", "log", "vp", "wasserstein"}},
-      {SDP_KIND_MODEL, {"adm", "ddpm", "empirical", "ncsnpp", "unet", "unet2d", "wiener"}},
+      {SDP_KIND_MODEL, {"adm", "ddpm", "empirical", "ncsnpp", "torchscript", "unet", "unet2d", "wiener"}},
       {SDP_KIND_SAMPLER,
        {"ancestral", "ancestral_multistep", "churn", "ddim", "euler", "heun", "langevin", "momentum", "multistep",
         "naive"}}};
