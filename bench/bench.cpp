@@ -20,6 +20,7 @@
 
 #include "core/base/files.hpp"
 #include "core/base/log.hpp"
+#include "core/base/memory.hpp"
 #include "core/base/random.hpp"
 #include "core/data/stored.hpp"
 #include "core/diffusion/assembly.hpp"
@@ -208,6 +209,7 @@ int act(const std::vector<std::string>& words) {
 }  // namespace sdpipe
 
 int main(int argc, char** argv) {
+  sdpipe::keep_freed_memory();
   try {
     return sdpipe::act({argv + 1, argv + argc});
   } catch (const sdpipe::Finished&) {

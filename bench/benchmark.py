@@ -171,10 +171,13 @@ def parse(arguments):
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall",
                         help="cpu: the CPU's seconds, for a busy machine; with --threads 1, for waiting threads count too")
     parser.add_argument("--bfloat16", action="store_true", help="rows in bfloat16 beside those in float32")
-    parser.add_argument("--write", type=pathlib.Path, metavar="FILE", help="write the report there; --results are taken in")
+    parser.add_argument("--write", type=pathlib.Path, metavar="FILE",
+                        help="the report, with what was measured before; default docs/PERFORMANCE.md, with --quick none")
     parser.add_argument("--results", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--program", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if not options.quick:
+        options.write = options.write or HERE.parent / "docs/PERFORMANCE.md"
     options.rounds = options.rounds or (5 if options.quick else 11)
     options.modes = ["eager"] if options.quick else ["eager", "compile"]
     options.precisions = ["float32"]

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/base/log.hpp"
+#include "core/base/memory.hpp"
 #include "core/base/text.hpp"
 #include "core/cli/signals.hpp"
 #include "core/cli/verbs.hpp"
@@ -231,6 +232,7 @@ class CommandLine {
 };
 
 int guarded_main(int argc, char** argv) {
+  keep_freed_memory();
   install_crash_handlers();
   Session session;
   try {
