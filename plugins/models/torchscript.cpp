@@ -167,7 +167,7 @@ jit::Module stand_in() {
   module.register_parameter("gain", at::full({1}, 0.1), false);
   module.register_parameter("slope", at::full({1}, 1e-3), false);
   module.define(
-      "def forward(self, x, condition):\n  return self.gain * x + self.slope * condition.reshape(-1, 1, 1, 1)");
+      "def forward(self, x, condition):\n  return self.gain * x + self.slope * condition.reshape(-1, 1, 1, 1)\n");
   return module;
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "core/config/example.hpp"
 #include "core/host/conformance.hpp"
 #include "tests/plugins/parity.hpp"
 
@@ -89,6 +90,15 @@ TEST_CASE("networks in TorchScript files keep the laws of models, also told of s
       INFO(toml << "\n" << law.id << ": " << law.detail);
       CHECK(law.holds);
     }
+  }
+}
+
+TEST_CASE("without a file, as the example's is, a network of two numbers stands in and keeps the laws") {
+  const Settings example = example_settings(plugin("torchscript"));
+  CHECK(Model(plugin("torchscript"), example, {1, 4, 4}).params().size() == 2);
+  for (const LawResult& law : check_model(plugin("torchscript"), example, {1, 4, 4})) {
+    INFO(law.id << ": " << law.detail);
+    CHECK(law.holds);
   }
 }
 
