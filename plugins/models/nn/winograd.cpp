@@ -63,7 +63,7 @@ struct Worker {
 
   void run_block(int64_t first, int64_t count) const {
     std::fill_n(outside, x.channels, 0.0f);  // OutputTransform wrote there
-    run(InputTransform{x, first, count, outside, v, v_step(), padded(x.channels)});
+    run(InputTransform{x, first, count, 0, x.channels, outside, v, v_step(), padded(x.channels)});
     for (int64_t i = 0; i < chunks(y.channels); ++i) {
       const int64_t channel = i * chunk, columns = std::min(chunk, y.channels - channel);
       for (int64_t f = 0; f < frequencies; ++f)
@@ -96,44 +96,37 @@ at::Tensor convolve(const at::Tensor& x_in, const Filter& w, const at::Tensor& b
   return y;
 }
 
-// Blocks of tiles add to gU one after the other, the same ones for any number of threads, which share the transforms of
-// a block first and its 36 products then.
-struct FilterGradientOfBlocks {
+// The gradient of the filters of some input channels, `depth` of them from `channel` on: one thread's part. Blocks of
+// tiles add to gU in one order, so that neither the parts nor the blocks change a bit.
+struct FilterGradients {
   Image x, gy;
-  int64_t tiles;  // of a block, at most
-  float *u, *v, *m, *zeros;
+  int64_t channel, depth;
+  float* zeros;
 
-  static int64_t tiles_of_block(int64_t in, int64_t out) {
-    constexpr int64_t floats = 1 << 20;  // of V and gM together
-    return std::clamp<int64_t>(floats / (frequencies * (in + out)) / 12 * 12, 60, 240);
-  }
-  int64_t u_step() const { return frequency_of_filter(x.channels); }
-  int64_t v_step() const { return spaced(tiles * padded(x.channels)); }
-  int64_t m_step() const { return spaced(tiles * chunk); }
+  int64_t u_step() const { return frequency_of_filter(depth); }
+  int64_t v_step() const { return spaced(most_tiles * padded(depth)); }
+  int64_t m_step() const { return spaced(most_tiles * chunk); }
+  int64_t scratch() const { return frequencies * (chunks(gy.channels) * u_step() + v_step() + m_step()); }
 
-  void add_block(int64_t first, int64_t count) const {
-    constexpr int64_t piece = 12;
-    parallel((count + piece - 1) / piece,
-             [&](int64_t i) { transform_piece(first, i * piece, std::min(piece, count - i * piece)); });
-    parallel(chunks(gy.channels) * frequencies, [&](int64_t i) {
-      const int64_t c = i / frequencies, f = i % frequencies, row = padded(x.channels);
-      run(Product{x.channels, std::min(chunk, gy.channels - c * chunk), count, v + f * v_step(), 1, row,
-                  m + i * m_step(), u + i * u_step(), first > 0});
-    });
+  void find(int64_t tiles, float* u, float* gw) const {
+    float* const v = u + frequencies * chunks(gy.channels) * u_step();
+    float* const m = v + frequencies * v_step();
+    for (int64_t first = 0; first < tiles; first += most_tiles)
+      add_block(first, std::min(most_tiles, tiles - first), u, v, m);
+    for (int64_t i = 0; i < chunks(gy.channels); ++i)
+      run(FilterGradient{u + i * frequencies * u_step(), u_step(), depth, columns(i),
+                         gw + (i * chunk * x.channels + channel) * 9, 9, x.channels * 9});
   }
-  void transform_piece(int64_t first, int64_t from, int64_t count) const {
-    const int64_t row = padded(x.channels);
-    run(InputTransform{x, first + from, count, zeros, v + from * row, v_step(), row});
-    for (int64_t c = 0; c < chunks(gy.channels); ++c)
-      run(GradientTransform{gy, first + from, count, c * chunk, std::min(chunk, gy.channels - c * chunk), zeros,
-                            m + c * frequencies * m_step() + from * chunk, m_step()});
+  void add_block(int64_t first, int64_t count, float* u, float* v, float* m) const {
+    run(InputTransform{x, first, count, channel, depth, zeros, v, v_step(), padded(depth)});
+    for (int64_t i = 0; i < chunks(gy.channels); ++i) {
+      run(GradientTransform{gy, first, count, i * chunk, columns(i), zeros, m, m_step()});
+      for (int64_t f = 0; f < frequencies; ++f)
+        run(Product{depth, columns(i), count, v + f * v_step(), 1, padded(depth), m + f * m_step(),
+                    u + (i * frequencies + f) * u_step(), first > 0});
+    }
   }
-  void finish(float* gw) const {
-    parallel(chunks(gy.channels), [&](int64_t i) {
-      run(FilterGradient{u + i * frequencies * u_step(), u_step(), x.channels, std::min(chunk, gy.channels - i * chunk),
-                         gw + i * chunk * x.channels * 9, 9, x.channels * 9});
-    });
-  }
+  int64_t columns(int64_t i) const { return std::min(chunk, gy.channels - i * chunk); }
 };
 
 }  // namespace
@@ -153,21 +146,20 @@ at::Tensor input_gradient(const at::Tensor& gy, const at::Tensor& weight_in) {
 at::Tensor weight_gradient(const at::Tensor& gy_in, const at::Tensor& x_in) {
   const at::Tensor x = x_in.contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor gy = gy_in.contiguous(at::MemoryFormat::ChannelsLast);
-  const int64_t in = x.size(1), out = gy.size(1);
-  FilterGradientOfBlocks g{image_of(x), image_of(gy), 0, {}, {}, {}, {}};
-  const int64_t all = x.size(0) * g.x.down() * g.x.across();
-  g.tiles = std::min(all, FilterGradientOfBlocks::tiles_of_block(in, out));
-  const int64_t of_u = chunks(out) * frequencies * g.u_step(), of_v = frequencies * g.v_step(),
-                of_m = chunks(out) * frequencies * g.m_step();
-  const at::Tensor scratch = at::empty({of_u + of_v + of_m}, at::kFloat);
+  const int64_t in = x.size(1), out = gy.size(1), threads = at::get_num_threads();
+  const int64_t depth = padded((in + threads - 1) / threads), parts = (in + depth - 1) / depth;
+  const Image from = image_of(x), to = image_of(gy);
   const at::Tensor zeros = at::zeros({std::max(in, out)}, at::kFloat);
-  g.u = scratch.data_ptr<float>();
-  g.v = g.u + of_u;
-  g.m = g.v + of_v;
-  g.zeros = zeros.data_ptr<float>();
-  for (int64_t first = 0; first < all; first += g.tiles) g.add_block(first, std::min(g.tiles, all - first));
+  const FilterGradients largest{from, to, 0, std::min(depth, in), zeros.data_ptr<float>()};
+  const at::Tensor scratch = at::empty({parts, largest.scratch()}, at::kFloat);
   at::Tensor gw = at::empty({out, in, 3, 3}, at::kFloat);
-  g.finish(gw.data_ptr<float>());
+  parallel(parts, [&](int64_t i) {
+    FilterGradients part = largest;
+    part.channel = i * depth;
+    part.depth = std::min(depth, in - part.channel);
+    part.find(x.size(0) * from.down() * from.across(), scratch.data_ptr<float>() + i * largest.scratch(),
+              gw.data_ptr<float>());
+  });
   return gw;
 }
 

@@ -172,10 +172,10 @@ struct FilterTransform {
   }
 };
 
-// V of tiles first to first + count, in rows of `row` floats.
+// V of tiles first to first + count in the channels from `channel` on, in rows of `row` floats.
 struct InputTransform {
   Image x;
-  int64_t first, count;
+  int64_t first, count, channel, columns;
   float* outside;  // zeros for every channel
   float* v;
   int64_t frequency, row;
@@ -187,14 +187,14 @@ struct InputTransform {
     for (int64_t t = 0; t < count; ++t) {
       x.around<6>(first + t, 1, outside, pixel);
       int64_t c = 0;
-      for (; c + width <= x.channels; c += width) one<Bytes, true>(pixel, c, v + t * row + c);
-      if (c < x.channels) one<Bytes, false>(pixel, c, v + t * row + c);
+      for (; c + width <= columns; c += width) one<Bytes, true>(pixel, c, v + t * row + c);
+      if (c < columns) one<Bytes, false>(pixel, c, v + t * row + c);
     }
   }
   template <int Bytes, bool Whole>
   [[gnu::always_inline]] void one(float* const (&pixel)[36], int64_t c, float* out) const {
     typename Lanes<Bytes>::Register square[36];
-    for (int i = 0; i < 36; ++i) load<Bytes, Whole>(square[i], pixel[i] + c, x.channels - c);
+    for (int i = 0; i < 36; ++i) load<Bytes, Whole>(square[i], pixel[i] + channel + c, columns - c);
     transform<TransposedB, 6, 6>(square);
     for (int f = 0; f < frequencies; ++f) store<Bytes, true>(out + f * frequency, square[f], 0);
   }
