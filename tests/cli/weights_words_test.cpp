@@ -96,20 +96,20 @@ TEST_CASE("an imported run is trained as its own, every time alike") {
 }
 
 TEST_CASE("every variant begins with the weights") {
-  write_file(place() / "two.toml", small_pipeline +
+  write_file(place() / "pair.toml", small_pipeline +
                                        "\n[[variant]]\nname = \"a\"\n\n[[variant]]\nname = \"b\"\n"
                                        "corruption = { type = \"scale\" }\n");
-  const Outcome outcome = weights({"import", "two.toml", "runs/tiny", "run.name=two"});
+  const Outcome outcome = weights({"import", "pair.toml", "runs/tiny", "run.name=pair"});
   succeed(outcome);
-  CHECK(outcome.out == "runs/two\n");
-  for (const char* name : {"two/variants/a", "two/variants/b"}) {
+  CHECK(outcome.out == "runs/pair\n");
+  for (const char* name : {"pair/variants/a", "pair/variants/b"}) {
     CHECK(data_of(checkpoint(name, "000000000") / "ema.safetensors") ==
           data_of(checkpoint("tiny", "000000032") / "ema.safetensors"));
   }
   // The same run still: what differs is one key of every variant.
-  const Outcome trained = place().sdpipe({"run", "two.toml", "run.name=two", "train.batch=4"});
+  const Outcome trained = place().sdpipe({"run", "pair.toml", "run.name=pair", "train.batch=4"});
   CHECK(trained.code == 2);
-  CHECK(contains(trained.err, "runs/two/variants/a holds another run: train.batch differs"));
+  CHECK(contains(trained.err, "runs/pair/variants/a holds another run: train.batch differs"));
 }
 
 TEST_CASE("weights trained with another [model] are taken with a warning") {
