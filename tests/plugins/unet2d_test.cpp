@@ -52,11 +52,11 @@ std::vector<Route> routes(const Fixture& fixture) {
   return {{"", at}, {level, at}};
 }
 
-void require_parity(const Fixture& fixture, at::ScalarType dtype, double bound) {
-  const std::string toml = table_of(fixture);
+void require_parity(const Fixture& fixture, at::ScalarType dtype, double bound, const std::string& more = "") {
+  const std::string toml = table_of(fixture) + more;
   for (const Route& route : routes(fixture)) {
     const Deviation d = deviation(network(toml + route.toml, fixture.sample()), fixture, route.at, dtype);
-    INFO(fixture.name << " with " << route.toml << "\nworst gradient: " << d.worst);
+    INFO(fixture.name << " with " << more << route.toml << "\nworst gradient: " << d.worst);
     CHECK(d.output <= bound);
     CHECK(d.input_gradient <= bound);
     CHECK(d.norms <= bound);
@@ -75,7 +75,9 @@ TEST_CASE("unet2d computes what diffusers' UNet2DModel computes with the same we
   for (const auto& file : fixtures()) {
     const Fixture fixture = read_fixture(file);
     require_parity(fixture, at::kDouble, 1e-9);
+    require_parity(fixture, at::kDouble, 1e-9, "checkpoint = true\n");
     require_parity(fixture, at::kFloat, 1e-4);
+    require_parity(fixture, at::kFloat, 1e-4, "fused_norm = false\nwinograd = false\nfused_attention = false\n");
   }
 }
 

@@ -10,18 +10,18 @@
 #include <ATen/ops/erfinv.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/mish.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
 #include <cmath>
 #include <utility>
 
 #include "plugins/models/ncsnpp/fir.hpp"
+#include "plugins/models/nn/attention.hpp"
+#include "plugins/models/nn/conv3x3.hpp"
 
 namespace sdpipe::unet2d {
 
@@ -55,11 +55,6 @@ at::Tensor activated_norm(const nn::Kernels& kernels, Activation activation, con
   const bool silu = activation == Activation::silu || activation == Activation::swish;
   const at::Tensor y = nn::group_norm(kernels, norm, x, modulation, silu);
   return silu ? y : activate(activation, y);
-}
-
-at::Tensor attention(const nn::Kernels&, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  const double scale = 1 / std::sqrt(static_cast<double>(q.size(-1)));
-  return at::matmul(at::softmax(at::matmul(q * scale, k.transpose(-2, -1)), -1), v);
 }
 
 at::Tensor divided(const at::Tensor& sum, double divisor) { return divisor == 1 ? sum : sum / divisor; }
@@ -134,13 +129,17 @@ AttentionImpl::AttentionImpl(const Settings& s, int64_t width, int64_t groups, d
 }
 
 at::Tensor AttentionImpl::forward(const at::Tensor& x) {
+  return run(x);
+}
+
+at::Tensor AttentionImpl::run(const at::Tensor& x) {
   const int64_t batch = x.size(0), pixels = x.size(2) * x.size(3);
   const at::Tensor h = group_norm.is_empty() ? x : nn::group_norm(kernels, group_norm, x, false);
   const at::Tensor tokens = h.flatten(2).transpose(1, 2);
   const auto in_heads = [&](torch::nn::Linear& layer) {
     return layer(tokens).view({batch, pixels, heads, head}).transpose(1, 2);
   };
-  const at::Tensor mixed = attention(kernels, in_heads(to_q), in_heads(to_k), in_heads(to_v));
+  const at::Tensor mixed = nn::attention(kernels, in_heads(to_q), in_heads(to_k), in_heads(to_v));
   const at::Tensor joined = mixed.transpose(1, 2).reshape({batch, pixels, heads * head});
   const at::Tensor y = to_out[0]->as<torch::nn::Linear>()->forward(joined);
   return divided(x + y.transpose(1, 2).reshape(x.sizes()), divisor);
@@ -178,11 +177,16 @@ nn::Modulation ResnetImpl::told(const at::Tensor& embedding) {
   return {{}, half[0], half[1]};
 }
 
-at::Tensor ResnetImpl::forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
+at::Tensor ResnetImpl::forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding,
+                               const at::Tensor& skip) {
+  return run(pass, skip.defined() ? at::cat({x, skip}, 1) : x, embedding);
+}
+
+at::Tensor ResnetImpl::run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
   at::Tensor h = activated_norm(kernels, activation, norm1, x);
-  h = conv1(resampled(h, shape.resampling, shape.fir));
+  h = nn::conv3x3(kernels, conv1, resampled(h, shape.resampling, shape.fir));
   h = activated_norm(kernels, activation, norm2, h, told(embedding));
-  h = conv2(sdp::dropout(pass, h, dropout, draw));
+  h = nn::conv3x3(kernels, conv2, sdp::dropout(pass, h, dropout, draw));
   const at::Tensor shortcut = resampled(x, shape.resampling, shape.fir);
   return divided((conv_shortcut.is_empty() ? shortcut : conv_shortcut(shortcut)) + h, shape.divisor);
 }
@@ -194,7 +198,7 @@ ResampleConvImpl::ResampleConvImpl(const Settings& s, Resampling direction_in, i
 }
 
 at::Tensor ResampleConvImpl::forward(const at::Tensor& x) {
-  if (direction == Resampling::twice) return conv(resampled(x, direction, false));
+  if (direction == Resampling::twice) return nn::conv3x3(kernels, conv, resampled(x, direction, false));
   return conv(pads ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x);
 }
 

@@ -47,6 +47,7 @@ TORCH_MODULE(LabelTable);
 struct AttentionImpl : torch::nn::Module {
   AttentionImpl(const Settings& s, int64_t width, int64_t groups, double divisor);
   at::Tensor forward(const at::Tensor& x);
+  at::Tensor run(const at::Tensor& x);
 
   nn::Kernels kernels;
   int64_t head, heads;
@@ -73,7 +74,10 @@ struct ResnetShape {
 struct ResnetImpl : torch::nn::Module {
   // `number` numbers the network's draws of dropout.
   ResnetImpl(const Settings& s, const ResnetShape& shape, uint32_t number);
-  at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding);
+  // `skip`, if defined, is set behind x's channels.
+  at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding,
+                     const at::Tensor& skip = {});
+  at::Tensor run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding);
   nn::Modulation told(const at::Tensor& embedding);
 
   nn::Kernels kernels;

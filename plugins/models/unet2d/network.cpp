@@ -1,11 +1,12 @@
 #include "plugins/models/unet2d/network.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
+
+#include "plugins/models/nn/conv3x3.hpp"
 
 namespace sdpipe::unet2d {
 
@@ -80,8 +81,9 @@ void StageImpl::add_resampling(int64_t width, int64_t image_channels, uint32_t n
   if (!halve) skip_norm_ = register_module("skip_norm", norm_of(quarter(width), width, settings_.norm_eps));
 }
 
-at::Tensor StageImpl::run(size_t i, const sdp::Pass& pass, const at::Tensor& h, const at::Tensor& embedding) {
-  const at::Tensor y = resnets_[i]->as<Resnet>()->forward(pass, h, embedding);
+at::Tensor StageImpl::run(size_t i, const sdp::Pass& pass, const at::Tensor& h, const at::Tensor& embedding,
+                          const at::Tensor& skip) {
+  const at::Tensor y = resnets_[i]->as<Resnet>()->forward(pass, h, embedding, skip);
   const size_t first = resnets_->size() - attentions_->size();
   return attentions_->is_empty() || i < first ? y : attentions_[i - first]->as<Attention>()->forward(y);
 }
@@ -131,11 +133,11 @@ UpStageImpl::UpStageImpl(const Settings& s, size_t stage, int64_t image_channels
 
 at::Tensor UpStageImpl::forward(const sdp::Pass& pass, at::Tensor h, const at::Tensor& embedding,
                                 std::vector<at::Tensor>& skips, at::Tensor& image) {
-  for (size_t i = 0; i < resnets_->size(); ++i) h = run(i, pass, at::cat({h, popped(skips)}, 1), embedding);
+  for (size_t i = 0; i < resnets_->size(); ++i) h = run(i, pass, h, embedding, popped(skips));
   if (type_.skip) {
     if (image.defined()) image = resampled(image, Resampling::twice, true);
     if (skip_conv_.is_empty()) return h;
-    const at::Tensor shown = skip_conv_(nn::group_norm(settings_, skip_norm_, h, true));
+    const at::Tensor shown = nn::conv3x3(settings_, skip_conv_, nn::group_norm(settings_, skip_norm_, h, true));
     image = image.defined() ? image + shown : shown;
   }
   return skip_conv_.is_empty() && resamplers_->is_empty() ? h : resample(pass, h, embedding);
@@ -188,21 +190,22 @@ void Network::add_class_embedding() {
 
 at::Tensor Network::forward(const sdp::Pass& pass, const at::Tensor& x) {
   const nn::Seen seen = nn::seen_by_network(settings_, pass, x);
-  const at::Tensor y = evaluate(pass, seen.x, nn::condition_of(settings_, pass, seen.sigma));
+  const at::Tensor y = evaluate(pass, seen.x, nn::condition_of(settings_, pass, seen.sigma), x.scalar_type());
   return nn::residual_of(settings_, pass, seen, y);
 }
 
-at::Tensor Network::evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition) {
-  const at::Tensor embedding = time_embedding_(time_proj_(condition).to(x.scalar_type()));
-  at::Tensor image = settings_.center_input_sample ? 2 * x - 1 : x;
-  std::vector<at::Tensor> skips{nn::arranged(settings_, conv_in_(image))};
+at::Tensor Network::evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition,
+                             at::ScalarType dtype) {
+  const at::Tensor embedding = time_embedding_(time_proj_(condition).to(dtype));
+  at::Tensor image = (settings_.center_input_sample ? 2 * x - 1 : x).to(dtype);
+  std::vector<at::Tensor> skips{nn::arranged(settings_, nn::conv3x3(settings_, conv_in_, image))};
   for (const auto& stage : *down_blocks_) stage->as<DownStage>()->forward(pass, embedding, skips, image);
   at::Tensor h = skips.back();
   if (!mid_block_.is_empty()) h = mid_block_(pass, h, embedding);
   image = at::Tensor();
   for (const auto& stage : *up_blocks_) h = stage->as<UpStage>()->forward(pass, h, embedding, skips, image);
-  h = conv_out_(nn::group_norm(settings_, conv_norm_out_, h, true));
-  if (image.defined()) h = h + image;
+  h = nn::conv3x3(settings_, conv_out_, nn::group_norm(settings_, conv_norm_out_, h, true));
+  h = (image.defined() ? h + image : h).to(x.scalar_type());
   if (settings_.time_embedding_type != TimeEmbedding::fourier) return h;
   return h / condition.to(x.scalar_type()).view({-1, 1, 1, 1});
 }

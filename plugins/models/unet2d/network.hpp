@@ -12,7 +12,8 @@ class StageImpl : public torch::nn::Module {
   void add_resnet(int64_t in, int64_t skip, int64_t out, uint32_t number);
   void add_attention(int64_t width);
   void add_resampling(int64_t width, int64_t image_channels, uint32_t number);
-  at::Tensor run(size_t i, const sdp::Pass& pass, const at::Tensor& h, const at::Tensor& embedding);
+  at::Tensor run(size_t i, const sdp::Pass& pass, const at::Tensor& h, const at::Tensor& embedding,
+                 const at::Tensor& skip = {});
   at::Tensor resample(const sdp::Pass& pass, const at::Tensor& h, const at::Tensor& embedding);
   ResnetShape resampling_resnet(int64_t width) const;
 
@@ -58,8 +59,8 @@ class Network : public torch::nn::Module {
 
  private:
   void add_class_embedding();
-  // The network as diffusers has it: y for images in the network's range.
-  at::Tensor evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition);
+  // The network as diffusers has it: y for images in the network's range, computed in `dtype`.
+  at::Tensor evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition, at::ScalarType dtype);
 
   Settings settings_;
   torch::nn::Conv2d conv_in_;
