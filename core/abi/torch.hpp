@@ -13,13 +13,17 @@
  *                         .integer("width", &Tiny::width, sdp::at_least(1), "", "channels"))
  *
  * Optional: `void prepare(sdp::Call&, const sdp::Shape&)` checks settings (Call::fail names one),
- * `void init(const sdp::Draw&, const std::string& name, at::Tensor& p) const` replaces initial_value.
+ * `void init(const sdp::Draw&, const std::string& name, at::Tensor& p) const` replaces initial_value,
+ * `bool keeps_f32(const std::string& name) const` names tensors that bfloat16 would spoil.
  *
  * Rules for networks
  *   Parameters are the host's memory. Values that build() gives them are never used; buffers keep
  *   theirs and become frozen parameters, so build() must not draw them at random. All are floats.
  *   forward() is a pure function: it writes no member and no buffer (refused), and is called
  *   from several threads at once. It computes in x's dtype, float32 or float64, on x's device.
+ *   A network that can do so in bfloat16 too says it with .dtypes(SDP_DTYPE_BF16): then x is bfloat16
+ *   and so are the parameters, copies of the trained ones; Pass::x is the x that the host gave, for
+ *   what bfloat16 is too coarse for; the output may be either. Gradients come back in float32.
  *   Randomness comes from sdp::dropout or Call::uniform and normal, never from LibTorch.
  *   On CUDA the host's stream is already LibTorch's current stream. */
 #ifndef SDPIPE_TORCH_HPP
@@ -44,13 +48,14 @@ struct Pass {
   const Call& call;
   at::Tensor t, level, sigma; /* (batch), float64, on x's device: where each sample stands */
   bool train;                 /* dropout and the like are on */
+  at::Tensor x;               /* as the host gave it: float32 or float64 */
 };
 
 /* x with each element zeroed with probability p and the others divided by 1 - p, while training.
  * Number the calls of a pass: equal `draw` gives an equal mask, also when a pass is repeated. */
 inline at::Tensor dropout(const Pass& pass, const at::Tensor& x, double p, uint32_t draw) {
   if (!pass.train || p == 0) return x;
-  TensorView uniform(at::empty(x.sizes(), x.options()));
+  TensorView uniform(at::empty(x.sizes(), x.options().dtype(pass.x.scalar_type())));
   pass.call.uniform(draw, uniform.get());
   return x * uniform.tensor().ge(p).to(x.scalar_type()).div_(1 - p);
 }

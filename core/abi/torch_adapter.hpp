@@ -12,6 +12,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,12 @@ struct offers_init<P, std::void_t<decltype(std::declval<const P&>().init(
                           std::declval<const Draw&>(), std::string(), std::declval<at::Tensor&>()))>> : std::true_type {
 };
 
+template <class P, class = void>
+struct offers_keeps_f32 : std::false_type {};
+template <class P>
+struct offers_keeps_f32<P, std::void_t<decltype(std::declval<const P&>().keeps_f32(std::string()))>> : std::true_type {
+};
+
 /* A network, and its parameters in the ABI's order: those that are trained, then the buffers. */
 template <class Net>
 struct BuiltNet {
@@ -81,6 +88,7 @@ struct BuiltNet {
   std::vector<std::string> names;
   std::vector<at::Tensor> tensors;
   size_t n_trained = 0;
+  bool is_narrow = false; /* computes in bfloat16 */
 
   explicit BuiltNet(std::shared_ptr<Net> built) : net(std::move(built)) {
     for (const auto& item : net->named_parameters()) add(item.key(), item.value());
@@ -108,6 +116,7 @@ struct BuiltNet {
     for (uint32_t i = 0; i < p.n; ++i) {
       tensors[i].set_data(as_tensor(p.tensor[i]).view(tensors[i].sizes()));
       tensors[i].set_requires_grad(i < n_trained);
+      is_narrow = is_narrow || tensors[i].scalar_type() == at::kBFloat16;
     }
   }
 };
@@ -151,25 +160,26 @@ class TorchPlugin {
     const bool save = (flags & SDP_FWD_SAVE) != 0;
     const TorchState state(save);
     return torch_errors([&] {
-      auto saved = std::make_unique<Saved>();
-      saved->net = network_of(call, params);
+      auto saved = std::make_unique<Saved>(network_of(call, params), call);
+      const BuiltNet<Net>& net = *saved->net;
       /* x's memory is lent for this call alone, the graph lives longer. */
-      saved->x = save ? as_tensor(x).clone().requires_grad_() : as_tensor(x);
-      const Pass pass{call, copied(at.t, at, saved->x), copied(at.level, at, saved->x), copied(at.sigma, at, saved->x),
-                      (flags & SDP_FWD_TRAIN) != 0};
-      const std::vector<int64_t> versions = saved->net->versions();
-      saved->y = saved->net->net->forward(pass, saved->x);
-      refuse_writes(call, versions, saved->net->versions());
+      const at::Tensor input = saved->x = save ? as_tensor(x).clone().requires_grad_() : as_tensor(x);
+      saved->pass.emplace(Pass{saved->call, copied(at.t, at, input), copied(at.level, at, input),
+                               copied(at.sigma, at, input), (flags & SDP_FWD_TRAIN) != 0, input});
+      const std::vector<int64_t> versions = net.versions();
+      saved->y = net.net->forward(*saved->pass, net.is_narrow ? input.to(at::kBFloat16) : input);
+      refuse_writes(call, versions, net.versions());
       write(call, saved->y, y);
       return save ? static_cast<void*>(saved.release()) : nullptr;
     });
   }
 
-  void vjp(Call&, const sdp_params& params, const Point&, const sdp_tensor*, void* saved, const sdp_tensor* gy,
+  void vjp(Call& call, const sdp_params& params, const Point&, const sdp_tensor*, void* saved, const sdp_tensor* gy,
            sdp_tensor* gx, sdp_tensor* const* gparams, uint32_t flags) const {
     const TorchState state(false);
     torch_errors([&] {
-      const Saved& s = *static_cast<const Saved*>(saved);
+      Saved& s = *static_cast<Saved*>(saved);
+      s.call = call;
       std::vector<at::Tensor> inputs, outputs;
       const auto want = [&](const at::Tensor& input, const sdp_tensor* out) {
         if (!out) return;
@@ -188,8 +198,11 @@ class TorchPlugin {
 
  private:
   struct Saved {
+    Saved(std::shared_ptr<const BuiltNet<Net>> the_net, const Call& now) : net(std::move(the_net)), call(now) {}
     std::shared_ptr<const BuiltNet<Net>> net;
+    Call call;       /* forward's, then each vjp's: blocks that run again for the gradient draw from it */
     at::Tensor x, y; /* ends of the recorded graph */
+    std::optional<Pass> pass;
   };
 
   BuiltNet<Net> build() const {
@@ -203,6 +216,8 @@ class TorchPlugin {
                 SDP_E_UNSUPPORTED);
     const bool frozen = params_.size() >= n_trained_;
     params_.push_back({name, t.dim() == 0 ? Shape{1} : t.sizes().vec(), frozen ? SDP_PARAM_FROZEN : 0u});
+    if constexpr (offers_keeps_f32<P>::value)
+      if (author.keeps_f32(name)) params_.back().flags |= SDP_PARAM_KEEP_F32;
     if (frozen) buffers_.push_back(t.detach().clone().view(params_.back().shape));
   }
 
@@ -252,7 +267,8 @@ class TorchPlugin {
                             const std::vector<at::Tensor>& outputs, bool again) {
     std::vector<at::Tensor> gradients(inputs.size());
     if (y.requires_grad() && !inputs.empty())
-      gradients = torch::autograd::grad({y}, inputs, {gy}, again, /*create_graph=*/false, /*allow_unused=*/true);
+      gradients = torch::autograd::grad({y}, inputs, {gy.to(y.scalar_type())}, again, /*create_graph=*/false,
+                                        /*allow_unused=*/true);
     for (size_t i = 0; i < outputs.size(); ++i) {
       if (gradients[i].defined())
         outputs[i].copy_(gradients[i]);

@@ -19,9 +19,10 @@ void print_training(const Pipeline& pipeline, const Model& model, const Layout& 
     return;
   }
   const int64_t images = pipeline.train->integer("images"), batch = pipeline.train->integer("batch");
-  // Parameters, gradients, average, two moments.
-  const uint64_t state = 5 * static_cast<uint64_t>(layout.trained_size()) *
-                         (model.offers(at::kDouble) && pipeline.run.text("precision") == "float64" ? 8 : 4);
+  // Parameters, gradients, average, two moments; in bfloat16 the model's copies.
+  const uint64_t element = model.offers(at::kDouble) && pipeline.run.text("precision") == "float64" ? 8 : 4;
+  const uint64_t state = static_cast<uint64_t>(layout.trained_size()) *
+                         (5 * element + (narrows_parameters(pipeline) ? sizeof(at::BFloat16) : 0));
   fmt::print("train     {} images in {} batches of {}, loss at {} with weight {}\n", amount(images),
              amount((images + batch - 1) / batch), amount(batch), pipeline.train->text("loss_at"),
              pipeline.train->text("weight"));

@@ -6,6 +6,7 @@
 
 #include "core/abi/fingerprint.hpp"
 #include "core/abi/plugin.h"
+#include "core/base/cpu.hpp"
 #include "core/cli/verbs.hpp"
 
 namespace sdpipe {
@@ -15,6 +16,9 @@ int doctor(Session& session) {
   fmt::print("plugin ABI    {}.{}\n", SDP_ABI_MAJOR, SDP_ABI_MINOR);
   fmt::print("LibTorch      {}\n", SDP_FINGERPRINT);
   fmt::print("CPU           {} cores, kernels for {}\n", std::thread::hardware_concurrency(), at::get_cpu_capability());
+  fmt::print("bfloat16      {}\n", multiplies_bfloat16()
+                                       ? "multiplied by this CPU: run.precision = \"bfloat16\" is fast"
+                                       : "not multiplied by this CPU: slower here than float32");
   fmt::print("threads       {}\n", at::get_num_threads());
   fmt::print("plugins       {} found\n", session.registry().plugins().size());
   for (const auto& folder : default_plugin_folders())

@@ -209,6 +209,8 @@ void check_capability(const Settings& run, const PluginChoice& choice, std::vect
                                                   kind_name(d.kind), d.id, setting, lacks)});
   };
   if (set_to("precision", "float64") && !(d.dtypes & SDP_DTYPE_F64)) refuse("precision = \"float64\"", "float64");
+  if (set_to("precision", "bfloat16") && d.kind == SDP_KIND_MODEL && !(d.dtypes & SDP_DTYPE_BF16))
+    refuse("precision = \"bfloat16\"", "bfloat16; remove run.precision to compute in float32");
   if (set_to("device", "cuda") && !(d.devices & SDP_ON_CUDA)) refuse("device = \"cuda\"", "CUDA");
 }
 

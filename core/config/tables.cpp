@@ -59,7 +59,9 @@ const Schema& run_schema() {
       integer("seed", 0, kFrom0, "", "Seed of everything that is random in the run"),
       integer("threads", 0, kFrom0, "", "Threads of the CPU; 0 means one for each core"),
       choice("device", {"cpu", "cuda"}, "Where tensors live"),
-      choice("precision", {"float32", "float64"}, "float64 is an exact run; the plugins must offer it"),
+      choice("precision", {"float32", "float64", "bfloat16"},
+             "float64 is an exact run; bfloat16 has the model compute with parameters rounded to it; the plugins must "
+             "offer it"),
   };
   return schema;
 }

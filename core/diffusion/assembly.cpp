@@ -31,6 +31,8 @@ at::TensorOptions tensor_options(const Pipeline& pipeline) {
       .device(pipeline.run.text("device") == "cuda" ? at::kCUDA : at::kCPU);
 }
 
+bool narrows_parameters(const Pipeline& pipeline) { return pipeline.run.text("precision") == "bfloat16"; }
+
 namespace {
 
 void load_images(PluginChoice& choice) {

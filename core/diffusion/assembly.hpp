@@ -25,6 +25,8 @@ DataOptions data_options(const Pipeline& pipeline);
 SampleShape sample_shape(const ImageShape& shape);
 // dtype and device of the run.
 at::TensorOptions tensor_options(const Pipeline& pipeline);
+// Does the model compute with parameters rounded to bfloat16? Everything else stays as tensor_options says.
+bool narrows_parameters(const Pipeline& pipeline);
 
 // Image parameters of every plugin table are decoded here, once. Throws DataError naming the file.
 void load_image_parameters(Pipeline& pipeline);

@@ -10,11 +10,15 @@
 namespace sdpipe {
 
 inline uint32_t dtype_bit(at::ScalarType dtype) {
-  return dtype == at::kDouble ? SDP_DTYPE_F64 : dtype == at::kFloat ? SDP_DTYPE_F32 : 0;
+  return dtype == at::kDouble     ? SDP_DTYPE_F64
+         : dtype == at::kFloat    ? SDP_DTYPE_F32
+         : dtype == at::kBFloat16 ? SDP_DTYPE_BF16
+                                  : 0;
 }
 
+// Of samples: only parameters may be narrower than float32.
 inline void require_dtype(const Plugin& plugin, const at::Tensor& x) {
-  if (plugin.descriptor->dtypes & dtype_bit(x.scalar_type())) return;
+  if (plugin.descriptor->dtypes & dtype_bit(x.scalar_type()) & (SDP_DTYPE_F32 | SDP_DTYPE_F64)) return;
   throw PluginFailure(fmt::format("plugin \"{}\" does not offer {}; set run.precision to another", plugin.id(),
                                   x.scalar_type() == at::kDouble ? "float64" : "this dtype"),
                       "");

@@ -55,6 +55,15 @@ void require_sound(const Plugin& plugin, const sdp_model_param& p, const std::ve
   }
 }
 
+void require_offered(const Plugin& plugin, const ParamSet& params) {
+  for (const at::Tensor& p : params.tensors()) {
+    if (plugin.descriptor->dtypes & dtype_bit(p.scalar_type())) continue;
+    throw PluginFailure(fmt::format("plugin \"{}\" does not offer parameters in {}; set run.precision to another",
+                                    plugin.id(), p.scalar_type() == at::kBFloat16 ? "bfloat16" : "this dtype"),
+                        "");
+  }
+}
+
 }  // namespace
 
 Model::Model(const Plugin& plugin, const Settings& settings, const SampleShape& sample)
@@ -111,6 +120,7 @@ void Model::fit(const ParamSet& params, const CalibrationData& data, const Corru
 
 at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x_in, Kept* kept, void** saved) const {
   require_input(plugin_, sample_, call.at, x_in);
+  require_offered(plugin_, call.params);
   const at::Tensor x = for_plugin(x_in);
   const c10::DeviceGuard on_its_device(x.device());
   const at::Tensor y = at::empty_like(x);

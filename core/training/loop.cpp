@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "core/base/cpu.hpp"
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "core/diffusion/assembly.hpp"
@@ -79,6 +80,12 @@ PriorStatistics prior_of(const StoredCheckpoint& checkpoint, const NamedTensors&
       fmt::format("{}: \"prior.mean\" is missing or misshapen", (checkpoint.folder / "process.safetensors").string()));
 }
 
+void apply_precision(const Pipeline& pipeline, const Layout& layout, FlatParameters& params, FlatParameters& ema) {
+  if (!narrows_parameters(pipeline)) return;
+  params.narrow(layout);
+  ema.narrow(layout);
+}
+
 }  // namespace
 
 SampleShape stored_shape(const StoredCheckpoint& checkpoint) {
@@ -99,6 +106,7 @@ std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const Store
     ema.load(layout, tensors_of(checkpoint, "ema.safetensors"), (checkpoint.folder / "ema.safetensors").string());
   else
     ema.flat().copy_(params.flat());
+  apply_precision(pipeline, layout, params, ema);
   auto corruption = make_corruption(pipeline, prior.mean.sizes().vec());
   Path path(table_from(process, "path.level", path_points, file), table_from(process, "path.sigma", path_points, file));
   return std::make_unique<TrainedModel>(TrainedModel{
@@ -124,6 +132,9 @@ TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop,
   else
     begin(stop);
   require_samplable();
+  if (narrows_parameters(pipeline_) && pipeline_.run.text("device") == "cpu" && !multiplies_bfloat16())
+    log_warning(
+        "this CPU does not multiply bfloat16, so that run.precision = \"bfloat16\" is slower here than float32");
   if (pipeline_.train) train(stop, progress);
   return *trained_;
 }
@@ -155,6 +166,7 @@ void TrainingLoop::begin(const std::atomic<bool>& stop, const NamedTensors* weig
   FlatParameters ema(layout, params);
   ema.flat().copy_(params.flat());
   ema.views().changed();
+  apply_precision(pipeline_, layout, params, ema);
   trained_ = std::make_unique<TrainedModel>(
       TrainedModel{process, PriorStatistics::estimate(data), layout, std::move(params), std::move(ema), {}});
   moments_ = {at::zeros_like(trained_->params.flat()), at::zeros_like(trained_->params.flat())};
@@ -261,7 +273,7 @@ double TrainingLoop::step(const Objective& objective, const Batch& batch) {
   scope.random.purpose = Purpose::model;
   scope.random.sample = draw.sample;
   scope.random.step = static_cast<uint32_t>(m.state.step);
-  const ModelCall call{m.params.views(), draw.at, scope, true};
+  const ModelCall call{m.params.for_model(), draw.at, scope, true};
   auto [f, saved] = model_.forward_saving(call, x_t);
   const Loss loss = objective.loss(draw, f.add_(x_t), x_0);
   model_.vjp(call, x_t, saved, loss.gradient, &gradients_->views(), false);

@@ -1,5 +1,6 @@
 #include "core/training/parameters.hpp"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -60,6 +61,27 @@ FlatParameters::FlatParameters(const Layout& layout, const FlatParameters& other
     : trained_(at::zeros({layout.trained_size()}, other.trained_.options())),
       frozen_(other.frozen_),
       views_(layout.views(trained_, frozen_)) {}
+
+void FlatParameters::narrow(const Layout& layout) {
+  std::vector<at::Tensor> copies;
+  for (size_t i = 0; i < layout.params().size(); ++i) {
+    const at::Tensor& view = views_.tensors()[i];
+    const bool kept = layout.params()[i].keep_f32;
+    copies.push_back(kept ? view : at::empty(view.sizes(), view.options().dtype(at::kBFloat16)));
+  }
+  narrowed_ = std::make_unique<Narrowed>(std::move(copies));
+}
+
+const ParamSet& FlatParameters::for_model() const {
+  if (!narrowed_) return views_;
+  const std::lock_guard lock(narrowed_->mutex);
+  const uint64_t version = views_.view().version;
+  if (narrowed_->rounded == version) return narrowed_->copies;
+  for (size_t i = 0; i < views_.tensors().size(); ++i) narrowed_->copies.tensors()[i].copy_(views_.tensors()[i]);
+  narrowed_->copies.changed();
+  narrowed_->rounded = version;
+  return narrowed_->copies;
+}
 
 NamedTensors FlatParameters::named(const Layout& layout) const {
   NamedTensors tensors;

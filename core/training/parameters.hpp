@@ -3,6 +3,8 @@
 // neither trained nor averaged.
 #pragma once
 
+#include <mutex>
+
 #include "core/diffusion/prior.hpp"
 #include "core/host/operators.hpp"
 
@@ -37,14 +39,27 @@ class FlatParameters {
   const at::Tensor& flat() const { return trained_; }
   ParamSet& views() { return views_; }
   const ParamSet& views() const { return views_; }
+  // From now on the model computes with copies rounded to bfloat16, all but those it keeps in float32. What is trained,
+  // averaged and stored stays as it is, so that steps too small for bfloat16 add up.
+  void narrow(const Layout& layout);
+  // What the model is given: the views or, after narrow(), the copies, rounded anew where views().changed() was called.
+  const ParamSet& for_model() const;
   NamedTensors named(const Layout& layout) const;
   // Strict: every tensor of the model must be there with its shape, and no other. Throws CheckpointError listing what
   // is missing, unexpected or misshapen.
   void load(const Layout& layout, const NamedTensors& tensors, const std::string& file);
 
  private:
+  struct Narrowed {
+    explicit Narrowed(std::vector<at::Tensor> tensors) : copies(std::move(tensors)) {}
+    std::mutex mutex;
+    ParamSet copies;
+    uint64_t rounded = 0;  // version of the views that the copies were made of
+  };
+
   at::Tensor trained_, frozen_;
   ParamSet views_;
+  std::unique_ptr<Narrowed> narrowed_;
 };
 
 }  // namespace sdpipe

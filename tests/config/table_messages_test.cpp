@@ -217,6 +217,13 @@ a.toml:15:6: table "blur": "to" must be a float >= 0 and <= 1, not 2
 
 1 problem in a.toml)"},
 
+    {"parameters in bfloat16 that the model cannot use", "seed = 1", "precision = \"bfloat16\"",
+     R"(a.toml:18:1: model "net" cannot be used with run.precision = "bfloat16": it does not offer bfloat16; remove run.precision to compute in float32
+  18 | [model]
+     | ^
+
+1 problem in a.toml)"},
+
     {"a device that the plugins cannot use", "seed = 1", "device = \"cuda\"",
      R"(a.toml:8:1: corruption "blur" cannot be used with run.device = "cuda": it does not offer CUDA
   8 | [corruption]

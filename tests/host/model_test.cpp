@@ -104,6 +104,20 @@ TEST_CASE("forward sees the parameters, and its output is checked") {
                     "plugin \"probe\": forward returned values that are not finite");
 }
 
+TEST_CASE("parameters in bfloat16 are refused before the plugin sees them where it does not offer them, and x always") {
+  reset_acts();
+  acts().params = {{"gain", {1}}};
+  acts().forward = [](sdp::Call&, const sdp_params&, const sdp_tensor*, sdp_tensor*) { FAIL("the plugin was called"); };
+  const Model model = probe_model();
+  const Points at = points({0});
+  CHECK_FALSE(model.offers(at::kBFloat16));
+  const ParamSet narrow({at::ones({1}).to(at::kBFloat16)}), wide({at::ones({1})});
+  CHECK_THROWS_WITH(model.forward({narrow, at}, batch_of(1)),
+                    "plugin \"probe\" does not offer parameters in bfloat16; set run.precision to another");
+  CHECK_THROWS_WITH(model.forward({wide, at}, batch_of(1).to(at::kBFloat16)),
+                    "plugin \"probe\" does not offer this dtype; set run.precision to another");
+}
+
 TEST_CASE("a model may use the run's corruption, where the call has one, and draws per sample") {
   reset_acts();
   acts().forward = [](sdp::Call& call, const sdp_params&, const sdp_tensor* x, sdp_tensor* y) {
