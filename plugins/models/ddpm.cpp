@@ -9,11 +9,9 @@
 //   output = "epsilon"           # with process = "vp": as its published weights were trained
 //   process = "vp"
 #include <ATen/ops/avg_pool2d.h>
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/silu.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/upsample_nearest2d.h>
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/conv.h>
@@ -25,6 +23,10 @@
 #include <string>
 #include <vector>
 
+#include "plugins/models/nn/attention.hpp"
+#include "plugins/models/nn/checkpoint.hpp"
+#include "plugins/models/nn/conv3x3.hpp"
+#include "plugins/models/nn/group_norm.hpp"
 #include "plugins/models/nn/meaning.hpp"
 
 namespace {
@@ -36,7 +38,7 @@ constexpr int64_t groups = 32;
 
 class Network;
 
-struct Ddpm : convention::Meaning {
+struct Ddpm : convention::Meaning, convention::Kernels {
   int64_t ch = 128, num_res_blocks = 2;
   std::vector<int64_t> ch_mult{1, 2, 2, 2}, attn_resolutions{16};
   double dropout = 0;
@@ -58,7 +60,8 @@ GroupNorm norm_of(int64_t width) { return GroupNorm(GroupNormOptions(groups, wid
 
 struct BlockImpl : Module {
   BlockImpl(const Ddpm& d, int64_t in, int64_t out, uint32_t number)
-      : dropout(d.dropout),
+      : kernels(d),
+        dropout(d.dropout),
         draw(number),
         norm1(register_module("norm1", norm_of(in))),
         conv1(register_module("conv1", conv3x3(in, out))),
@@ -67,11 +70,21 @@ struct BlockImpl : Module {
         conv2(register_module("conv2", conv3x3(out, out))) {
     if (in != out) nin_shortcut = register_module("nin_shortcut", conv1x1(in, out));
   }
-  at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-    const at::Tensor h = conv1(at::silu(norm1(x))) + temb_proj(at::silu(embedding)).unsqueeze(-1).unsqueeze(-1);
-    const at::Tensor kept = sdp::dropout(pass, at::silu(norm2(h)), dropout, draw);
-    return (nin_shortcut.is_empty() ? x : nin_shortcut(x)) + conv2(kept);
+  // x, or x and `skip` side by side.
+  at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding,
+                     const at::Tensor& skip = {}) {
+    const auto block = [this, &pass](const std::vector<at::Tensor>& in) {
+      return run(pass, in[2].defined() ? at::cat({in[0], in[2]}, 1) : in[0], in[1]);
+    };
+    return convention::checkpointed(kernels, *this, {x, embedding, skip}, block);
   }
+  at::Tensor run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
+    at::Tensor h = convention::conv3x3(kernels, conv1, convention::group_norm(kernels, norm1, x, true));
+    h = convention::group_norm(kernels, norm2, h, {temb_proj(at::silu(embedding)), {}, {}}, true);
+    const at::Tensor kept = sdp::dropout(pass, h, dropout, draw);
+    return (nin_shortcut.is_empty() ? x : nin_shortcut(x)) + convention::conv3x3(kernels, conv2, kept);
+  }
+  convention::Kernels kernels;
   double dropout;
   uint32_t draw;
   GroupNorm norm1;
@@ -84,19 +97,20 @@ TORCH_MODULE(Block);
 
 // x + proj_out(attention over all pixels of norm(x)), in one head.
 struct AttentionImpl : Module {
-  explicit AttentionImpl(int64_t width)
-      : norm(register_module("norm", norm_of(width))),
+  AttentionImpl(const Ddpm& d, int64_t width)
+      : kernels(d),
+        norm(register_module("norm", norm_of(width))),
         q(register_module("q", conv1x1(width, width))),
         k(register_module("k", conv1x1(width, width))),
         v(register_module("v", conv1x1(width, width))),
         proj_out(register_module("proj_out", conv1x1(width, width))) {}
   at::Tensor forward(const at::Tensor& x) {
-    const at::Tensor h = norm(x);
-    const double scale = 1 / std::sqrt(static_cast<double>(x.size(1)));
-    const at::Tensor likeness = at::bmm(q(h).flatten(2).transpose(1, 2), k(h).flatten(2) * scale);
-    const at::Tensor mixed = at::bmm(v(h).flatten(2), at::softmax(likeness, -1).transpose(1, 2));
-    return x + proj_out(mixed.view(x.sizes()));
+    const at::Tensor h = convention::group_norm(kernels, norm, x, false);
+    const auto positions = [&](Conv2d& layer) { return convention::heads_of_map(layer(h), 1); };
+    const at::Tensor mixed = convention::attention(kernels, positions(q), positions(k), positions(v));
+    return x + proj_out(convention::map_of_heads(mixed, x.size(2)));
   }
+  convention::Kernels kernels;
   GroupNorm norm;
   Conv2d q, k, v, proj_out;
 };
@@ -104,15 +118,17 @@ TORCH_MODULE(Attention);
 
 // Half or twice the resolution; the convolution that halves sees one more row and column, at the bottom and right.
 struct ResampleImpl : Module {
-  ResampleImpl(bool halve_in, bool with_conv, int64_t width) : halve(halve_in) {
+  ResampleImpl(const convention::Kernels& k, bool halve_in, bool with_conv, int64_t width)
+      : kernels(k), halve(halve_in) {
     if (!with_conv) return;
     conv = register_module("conv", halve ? Conv2d(Conv2dOptions(width, width, 3).stride(2)) : conv3x3(width, width));
   }
   at::Tensor forward(const at::Tensor& x) {
     if (halve) return conv.is_empty() ? at::avg_pool2d(x, 2) : conv(at::constant_pad_nd(x, {0, 1, 0, 1}));
     const at::Tensor wide = at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
-    return conv.is_empty() ? wide : conv(wide);
+    return conv.is_empty() ? wide : convention::conv3x3(kernels, conv, wide);
   }
+  convention::Kernels kernels;
   bool halve;
   Conv2d conv{nullptr};
 };
@@ -123,13 +139,14 @@ struct LevelImpl : Module {
   LevelImpl() : block(register_module("block", ModuleList())), attn(register_module("attn", ModuleList())) {}
   void add(const Ddpm& d, int64_t in, int64_t out, bool attends, uint32_t& number) {
     block->push_back(Block(d, in, out, number++));
-    if (attends) attn->push_back(Attention(out));
+    if (attends) attn->push_back(Attention(d, out));
   }
-  void add_resampling(bool halve, bool with_conv, int64_t width) {
-    resample = register_module(halve ? "downsample" : "upsample", Resample(halve, with_conv, width));
+  void add_resampling(const Ddpm& d, bool halve, int64_t width) {
+    resample = register_module(halve ? "downsample" : "upsample", Resample(d, halve, d.resamp_with_conv, width));
   }
-  at::Tensor run(size_t i, const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-    const at::Tensor h = block[i]->as<Block>()->forward(pass, x, embedding);
+  at::Tensor run(size_t i, const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding,
+                 const at::Tensor& skip = {}) {
+    const at::Tensor h = block[i]->as<Block>()->forward(pass, x, embedding, skip);
     return attn->is_empty() ? h : attn[i]->as<Attention>()->forward(h);
   }
   ModuleList block, attn;
@@ -152,7 +169,7 @@ TORCH_MODULE(Embedding);
 struct MiddleImpl : Module {
   MiddleImpl(const Ddpm& d, int64_t width, uint32_t& number)
       : block_1(register_module("block_1", Block(d, width, width, number))),
-        attn_1(register_module("attn_1", Attention(width))),
+        attn_1(register_module("attn_1", Attention(d, width))),
         block_2(register_module("block_2", Block(d, width, width, number + 1))) {
     number += 2;
   }
@@ -185,10 +202,11 @@ class Network : public Module {
   }
 
   at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x) {
-    const convention::Seen seen = convention::seen_by_network(settings_, pass, x);
+    const convention::Seen seen = convention::seen_by_network(settings_, pass, pass.x);
     const at::Tensor condition = convention::condition_of(settings_, pass, seen.sigma);
     const at::Tensor embedding = temb_(convention::sinusoids(condition, settings_.ch).to(x.scalar_type()));
-    return convention::residual_of(settings_, pass, seen, evaluate(pass, seen.x, embedding));
+    const at::Tensor y = evaluate(pass, seen.x.to(x.scalar_type()), embedding);
+    return convention::residual_of(settings_, pass, seen, y.to(pass.x.scalar_type()));
   }
 
  private:
@@ -199,7 +217,7 @@ class Network : public Module {
       skips.push_back(settings_.width(l));
     }
     if (l + 1 < settings_.levels()) {
-      level->add_resampling(true, settings_.resamp_with_conv, settings_.width(l));
+      level->add_resampling(settings_, true, settings_.width(l));
       skips.push_back(settings_.width(l));
     }
     down_->push_back(level);
@@ -212,12 +230,12 @@ class Network : public Module {
       level->add(settings_, width + skips.back(), settings_.width(l), attends, number);
       width = settings_.width(l);
     }
-    if (l > 0) level->add_resampling(false, settings_.resamp_with_conv, width);
+    if (l > 0) level->add_resampling(settings_, false, width);
     return level;
   }
 
   at::Tensor evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-    std::vector<at::Tensor> skips{conv_in_(x)};
+    std::vector<at::Tensor> skips{conv_in_(convention::arranged(settings_, x))};
     for (const auto& module : *down_) {
       LevelImpl& level = *module->as<Level>();
       for (size_t i = 0; i < level.block->size(); ++i) skips.push_back(level.run(i, pass, skips.back(), embedding));
@@ -227,10 +245,10 @@ class Network : public Module {
     for (size_t l = settings_.levels(); l-- > 0;) {
       LevelImpl& level = *up_[l]->as<Level>();
       for (size_t i = 0; i < level.block->size(); ++i, skips.pop_back())
-        h = level.run(i, pass, at::cat({h, skips.back()}, 1), embedding);
+        h = level.run(i, pass, h, embedding, skips.back());
       if (!level.resample.is_empty()) h = level.resample(h);
     }
-    return conv_out_(at::silu(norm_out_(h)));
+    return convention::conv3x3(settings_, conv_out_, convention::group_norm(settings_, norm_out_, h, true));
   }
 
   Ddpm settings_;
@@ -271,7 +289,8 @@ void Ddpm::init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) c
 }  // namespace
 
 SDP_PLUGIN("Apache-2.0",
-           convention::described(sdp::torch_model<Ddpm>("ddpm", "1.0.0", "The U-Net of DDPM, with its parameters"))
+           convention::with_kernels(
+               convention::described(sdp::torch_model<Ddpm>("ddpm", "1.0.0", "The U-Net of DDPM, with its parameters")))
                .integer("ch", &Ddpm::ch, sdp::between(32, 4096), "", "width of the first level")
                .integers("ch_mult", &Ddpm::ch_mult, sdp::between(1, 64), "",
                          "width of each level in units of ch; each level after the first halves the image")
@@ -282,4 +301,5 @@ SDP_PLUGIN("Apache-2.0",
                .real("dropout", &Ddpm::dropout, sdp::below_from(0, 1), "", "probability, in every block")
                .flag("resamp_with_conv", &Ddpm::resamp_with_conv,
                      "a convolution wherever the resolution changes, instead of means and nearest neighbours")
+               .dtypes(SDP_DTYPE_BF16)
                .example("ch = 32\nch_mult = [1, 1]\nnum_res_blocks = 1\nattn_resolutions = [4]"))

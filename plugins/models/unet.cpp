@@ -6,16 +6,13 @@
 // convolution and unfolded behind the last, which saves the costly full resolution.
 //
 //   stem -> [blocks, halve] per level -> block, attention, block -> [blocks with skips, double] per level -> output
-#include <ATen/ops/addcmul.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/exp.h>
-#include <ATen/ops/group_norm.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/log1p.h>
 #include <ATen/ops/pixel_shuffle.h>
 #include <ATen/ops/pixel_unshuffle.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_nearest2d.h>
 #include <torch/nn/modules/container/modulelist.h>
@@ -29,6 +26,10 @@
 #include <vector>
 
 #include "core/abi/torch.hpp"
+#include "plugins/models/nn/attention.hpp"
+#include "plugins/models/nn/checkpoint.hpp"
+#include "plugins/models/nn/conv3x3.hpp"
+#include "plugins/models/nn/group_norm.hpp"
 
 namespace {
 
@@ -38,7 +39,7 @@ enum class Condition { t, sigma, level };
 
 class UnetNet;
 
-struct Unet {
+struct Unet : sdpipe::nn::Kernels {
   int64_t channels = 32, blocks = 1, patch = 1, groups = 8;
   std::vector<int64_t> multipliers{1, 2}, attention;
   bool middle_attention = true;
@@ -65,7 +66,8 @@ nn::GroupNorm norm_of(const Unet& u, int64_t width) { return nn::GroupNorm(nn::G
 // x + conv(dropout(silu(scale and shift(norm(conv(silu(norm(x)))))))), with a 1x1 convolution of x where widths differ.
 struct BlockImpl : nn::Module {
   BlockImpl(const Unet& u, int64_t in, int64_t out, uint32_t number)
-      : dropout(u.dropout),
+      : kernels(u),
+        dropout(u.dropout),
         draw(number),
         norm1(register_module("norm1", norm_of(u, in))),
         conv1(register_module("conv1", conv3x3(in, out))),
@@ -75,14 +77,23 @@ struct BlockImpl : nn::Module {
     if (in != out) shortcut = register_module("shortcut", nn::Conv2d(nn::Conv2dOptions(in, out, 1)));
   }
 
-  at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-    at::Tensor h = conv1(at::silu(norm1(x)));
-    const std::vector<at::Tensor> s = position(embedding).unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
-    h = at::silu(at::addcmul(s[1], norm2(h), s[0] + 1));
-    h = conv2(sdp::dropout(pass, h, dropout, draw));
+  // x, or x and `skip` side by side.
+  at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding, const at::Tensor& skip) {
+    const auto block = [this, &pass](const std::vector<at::Tensor>& in) {
+      return run(pass, in[2].defined() ? at::cat({in[0], in[2]}, 1) : in[0], in[1]);
+    };
+    return sdpipe::nn::checkpointed(kernels, *this, {x, embedding, skip}, block);
+  }
+
+  at::Tensor run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
+    at::Tensor h = sdpipe::nn::conv3x3(kernels, conv1, sdpipe::nn::group_norm(kernels, norm1, x, true));
+    const std::vector<at::Tensor> s = position(embedding).chunk(2, 1);
+    h = sdpipe::nn::group_norm(kernels, norm2, h, {{}, s[0], s[1]}, true);
+    h = sdpipe::nn::conv3x3(kernels, conv2, sdp::dropout(pass, h, dropout, draw));
     return h.add_(shortcut.is_empty() ? x : shortcut(x));
   }
 
+  sdpipe::nn::Kernels kernels;
   double dropout;
   uint32_t draw;
   nn::GroupNorm norm1;
@@ -97,18 +108,20 @@ TORCH_MODULE(Block);
 // x + project(attention over all pixels of norm(x)), in heads of 32 channels where that divides the width.
 struct AttentionImpl : nn::Module {
   AttentionImpl(const Unet& u, int64_t width)
-      : heads(width % 32 == 0 ? width / 32 : 1),
+      : kernels(u),
+        heads(width % 32 == 0 ? width / 32 : 1),
         norm(register_module("norm", norm_of(u, width))),
         qkv(register_module("qkv", nn::Conv2d(nn::Conv2dOptions(width, 3 * width, 1)))),
         project(register_module("project", nn::Conv2d(nn::Conv2dOptions(width, width, 1)))) {}
 
   at::Tensor forward(const at::Tensor& x) {
-    const int64_t pixels = x.size(2) * x.size(3), depth = x.size(1) / heads;
-    const at::Tensor h = qkv(norm(x)).view({x.size(0), 3, heads, depth, pixels}).transpose(-1, -2);
-    const at::Tensor mixed = at::scaled_dot_product_attention(h.select(1, 0), h.select(1, 1), h.select(1, 2));
-    return x + project(mixed.transpose(-1, -2).reshape(x.sizes()));
+    const at::Tensor h = sdpipe::nn::heads_of_map(qkv(sdpipe::nn::group_norm(kernels, norm, x, false)), 3 * heads);
+    const std::vector<at::Tensor> each = h.chunk(3, 1);
+    const at::Tensor mixed = sdpipe::nn::attention(kernels, each[0], each[1], each[2]);
+    return x + project(sdpipe::nn::map_of_heads(mixed, x.size(2)));
   }
 
+  sdpipe::nn::Kernels kernels;
   int64_t heads;
   nn::GroupNorm norm;
   nn::Conv2d qkv, project;
@@ -126,8 +139,9 @@ struct LevelImpl : nn::Module {
   }
   void add_resampling(nn::Conv2d conv) { resample = register_module("resample", std::move(conv)); }
 
-  at::Tensor run(size_t i, const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-    const at::Tensor h = blocks[i]->as<Block>()->forward(pass, x, embedding);
+  at::Tensor run(size_t i, const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding,
+                 const at::Tensor& skip = {}) {
+    const at::Tensor h = blocks[i]->as<Block>()->forward(pass, x, embedding, skip);
     return i < attentions.size() ? attentions[i](h) : h;
   }
 
@@ -176,12 +190,13 @@ class UnetNet : public nn::Module {
     const at::Tensor angle = sinusoids(position_of(pass, settings_.condition), settings_.channels).to(x.scalar_type());
     const at::Tensor e = at::silu(embed2_(at::silu(embed1_(angle))));
     std::vector<at::Tensor> skips;
-    at::Tensor h = stem_(settings_.patch == 1 ? x : at::pixel_unshuffle(x, settings_.patch));
+    at::Tensor h = sdpipe::nn::arranged(settings_, settings_.patch == 1 ? x : at::pixel_unshuffle(x, settings_.patch));
+    h = stem_(h);
     for (const auto& level : *down_) h = descend(*level->as<Level>(), pass, h, e, skips);
     h = middle_->run(0, pass, h, e);
     h = middle_->run(1, pass, h, e);
     for (const auto& level : *up_) h = ascend(*level->as<Level>(), pass, h, e, skips);
-    h = output_(at::silu(norm_(h)));
+    h = sdpipe::nn::conv3x3(settings_, output_, sdpipe::nn::group_norm(settings_, norm_, h, true));
     return settings_.patch == 1 ? h : at::pixel_shuffle(h, settings_.patch);
   }
 
@@ -209,12 +224,12 @@ class UnetNet : public nn::Module {
     return level.resample.is_empty() ? h : level.resample(h);
   }
 
-  static at::Tensor ascend(LevelImpl& level, const sdp::Pass& pass, at::Tensor h, const at::Tensor& e,
-                           std::vector<at::Tensor>& skips) {
-    for (size_t i = 0; i < level.blocks->size(); ++i, skips.pop_back())
-      h = level.run(i, pass, at::cat({h, skips.back()}, 1), e);
+  at::Tensor ascend(LevelImpl& level, const sdp::Pass& pass, at::Tensor h, const at::Tensor& e,
+                    std::vector<at::Tensor>& skips) const {
+    for (size_t i = 0; i < level.blocks->size(); ++i, skips.pop_back()) h = level.run(i, pass, h, e, skips.back());
     if (level.resample.is_empty()) return h;
-    return level.resample(at::upsample_nearest2d(h, {2 * h.size(2), 2 * h.size(3)}));
+    const at::Tensor wide = at::upsample_nearest2d(h, {2 * h.size(2), 2 * h.size(3)});
+    return sdpipe::nn::conv3x3(settings_, level.resample, wide);
   }
 
   Unet settings_;
@@ -269,7 +284,7 @@ void Unet::init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) c
 }  // namespace
 
 SDP_PLUGIN("Apache-2.0",
-           sdp::torch_model<Unet>("unet", "1.0.0", "Residual U-Net with attention")
+           sdpipe::nn::with_kernels(sdp::torch_model<Unet>("unet", "1.0.0", "Residual U-Net with attention"))
                .integer("channels", &Unet::channels, sdp::between(2, 4096), "", "width of the first level")
                .integers("multipliers", &Unet::multipliers, sdp::between(1, 64), "",
                          "width of each level in units of channels; each level after the first halves the image")
@@ -282,4 +297,5 @@ SDP_PLUGIN("Apache-2.0",
                .real("dropout", &Unet::dropout, sdp::below_from(0, 1), "", "probability, in every residual block")
                .choice("condition", &Unet::condition, {"t", "sigma", "level"},
                        "what the network is told of the path: t, log sigma (from 1e-3 to 1e3) or log(1 + level)")
+               .dtypes(SDP_DTYPE_BF16)
                .example("channels = 8\nmultipliers = [1, 2]\ngroups = 4"))

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/avg_pool2d.h>
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
@@ -11,16 +10,19 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/erfinv.h>
 #include <ATen/ops/leaky_relu.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
 #include <cmath>
 #include <utility>
 
 #include "plugins/models/ncsnpp/fir.hpp"
+#include "plugins/models/nn/attention.hpp"
+#include "plugins/models/nn/checkpoint.hpp"
+#include "plugins/models/nn/conv3x3.hpp"
 
 namespace sdpipe::ncsnpp {
 
@@ -60,6 +62,13 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
   return at::silu(x);
 }
 
+at::Tensor activated_norm(const Settings& s, torch::nn::GroupNorm& norm, const at::Tensor& x,
+                          const at::Tensor& offset) {
+  const bool swish = s.nonlinearity == Activation::swish;
+  const at::Tensor y = nn::group_norm(s, norm, x, {offset, {}, {}}, swish);
+  return swish ? y : activate(s.nonlinearity, y);
+}
+
 at::Tensor joined(const at::Tensor& a, const at::Tensor& b, bool rescale) {
   const at::Tensor sum = a + b;
   return rescale ? sum / std::sqrt(2.0) : sum;
@@ -80,10 +89,15 @@ at::Tensor FourierImpl::forward(const at::Tensor& log_sigma) {
 NinImpl::NinImpl(int64_t in, int64_t out)
     : W(register_parameter("W", at::empty({in, out}))), b(register_parameter("b", at::empty({out}))) {}
 
-at::Tensor NinImpl::forward(const at::Tensor& x) { return at::conv2d(x, W.t().unsqueeze(-1).unsqueeze(-1), b); }
+at::Tensor NinImpl::forward(const at::Tensor& x) {
+  if (x.is_contiguous(at::MemoryFormat::ChannelsLast))
+    return at::linear(x.permute({0, 2, 3, 1}), W.t(), b).permute({0, 3, 1, 2});
+  return at::conv2d(x, W.t().unsqueeze(-1).unsqueeze(-1), b);
+}
 
 AttentionImpl::AttentionImpl(const Settings& s, int64_t width)
-    : rescale(s.skip_rescale),
+    : kernels(s),
+      rescale(s.skip_rescale),
       norm(register_module("GroupNorm_0", norm_of(width))),
       q(register_module("NIN_0", Nin(width, width))),
       k(register_module("NIN_1", Nin(width, width))),
@@ -91,11 +105,10 @@ AttentionImpl::AttentionImpl(const Settings& s, int64_t width)
       project(register_module("NIN_3", Nin(width, width))) {}
 
 at::Tensor AttentionImpl::forward(const at::Tensor& x) {
-  const at::Tensor h = norm(x);
-  const double scale = 1 / std::sqrt(static_cast<double>(x.size(1)));
-  const at::Tensor likeness = at::bmm(q(h).flatten(2).transpose(1, 2), k(h).flatten(2) * scale);
-  const at::Tensor mixed = at::bmm(v(h).flatten(2), at::softmax(likeness, -1).transpose(1, 2));
-  return joined(x, project(mixed.view(x.sizes())), rescale);
+  const at::Tensor h = nn::group_norm(kernels, norm, x, false);
+  const auto positions = [&](Nin& layer) { return nn::heads_of_map(layer(h), 1); };
+  const at::Tensor mixed = nn::attention(kernels, positions(q), positions(k), positions(v));
+  return joined(x, project(nn::map_of_heads(mixed, x.size(2))), rescale);
 }
 
 BlockImpl::BlockImpl(const Settings& s, int64_t in, int64_t out, Resampling resampling_in, uint32_t number)
@@ -126,12 +139,19 @@ at::Tensor BlockImpl::shortcut(const at::Tensor& x) {
   return nin_0.is_empty() ? x : nin_0(x);
 }
 
-at::Tensor BlockImpl::forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-  const Activation activation = settings.nonlinearity;
-  at::Tensor h = conv_0(resampled(activate(activation, norm_0(x))));
-  if (embedding.defined()) h = h + dense_0(activate(activation, embedding)).unsqueeze(-1).unsqueeze(-1);
-  h = activate(activation, norm_1(h));
-  h = conv_1(sdp::dropout(pass, h, settings.dropout, draw));
+at::Tensor BlockImpl::forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding,
+                              const at::Tensor& skip) {
+  const auto block = [this, &pass](const std::vector<at::Tensor>& in) {
+    return run(pass, in[2].defined() ? at::cat({in[0], in[2]}, 1) : in[0], in[1]);
+  };
+  return nn::checkpointed(settings, *this, {x, embedding, skip}, block);
+}
+
+at::Tensor BlockImpl::run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
+  at::Tensor h = nn::conv3x3(settings, conv_0, resampled(activated_norm(settings, norm_0, x)));
+  const at::Tensor told = embedding.defined() ? dense_0(activate(settings.nonlinearity, embedding)) : at::Tensor();
+  h = activated_norm(settings, norm_1, h, told);
+  h = nn::conv3x3(settings, conv_1, sdp::dropout(pass, h, settings.dropout, draw));
   return joined(shortcut(x), h, settings.skip_rescale);
 }
 
@@ -153,7 +173,7 @@ at::Tensor ResampleImpl::forward(const at::Tensor& x) {
   }
   if (halve) return conv.is_empty() ? at::avg_pool2d(x, 2) : conv(at::constant_pad_nd(x, {0, 1, 0, 1}));
   const at::Tensor wide = at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
-  return conv.is_empty() ? wide : conv(wide);
+  return conv.is_empty() ? wide : nn::conv3x3(settings, conv, wide);
 }
 
 CombineImpl::CombineImpl(Combination how_in, int64_t in, int64_t out)

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "plugins/models/ncsnpp/settings.hpp"
+#include "plugins/models/nn/group_norm.hpp"
 
 namespace sdpipe::ncsnpp {
 
@@ -17,6 +18,9 @@ torch::nn::GroupNorm norm_of(int64_t width);
 torch::nn::Conv2d conv3x3(int64_t in, int64_t out);
 torch::nn::Conv2d conv1x1(int64_t in, int64_t out);
 at::Tensor activate(Activation activation, const at::Tensor& x);
+// activate(norm(x + offset)), where `offset` (batch, channel) may be undefined.
+at::Tensor activated_norm(const Settings& s, torch::nn::GroupNorm& norm, const at::Tensor& x,
+                          const at::Tensor& offset = {});
 
 // sin and cos of 2 pi W log(sigma), W frozen and normally distributed with standard deviation `scale`.
 struct FourierImpl : torch::nn::Module {
@@ -38,6 +42,7 @@ TORCH_MODULE(Nin);
 struct AttentionImpl : torch::nn::Module {
   AttentionImpl(const Settings& s, int64_t width);
   at::Tensor forward(const at::Tensor& x);
+  nn::Kernels kernels;
   bool rescale;
   torch::nn::GroupNorm norm;
   Nin q, k, v, project;
@@ -50,7 +55,10 @@ enum class Resampling { none, halve, twice };
 // convolutions.
 struct BlockImpl : torch::nn::Module {
   BlockImpl(const Settings& s, int64_t in, int64_t out, Resampling resampling, uint32_t number);
-  at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding);
+  // x, or x and `skip` side by side.
+  at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding,
+                     const at::Tensor& skip = {});
+  at::Tensor run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding);
   at::Tensor resampled(const at::Tensor& x) const;
   at::Tensor shortcut(const at::Tensor& x);
 

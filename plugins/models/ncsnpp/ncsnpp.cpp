@@ -77,14 +77,17 @@ void Settings::init(const sdp::Draw& draw, const std::string& name, at::Tensor& 
   draw.uniform(p, -bound, bound);
 }
 
+// The frequencies of the Fourier embedding.
+bool Settings::keeps_f32(const std::string& name) const { return name == "all_modules.0.W"; }
+
 }  // namespace sdpipe::ncsnpp
 
 namespace net = sdpipe::ncsnpp;
 
 SDP_PLUGIN(
     "Apache-2.0",
-    sdpipe::nn::described(sdp::torch_model<net::Settings>("ncsnpp", "1.0.0",
-                                                          "NCSN++ and DDPM++ with score_sde's parameters"))
+    sdpipe::nn::with_kernels(sdpipe::nn::described(sdp::torch_model<net::Settings>(
+                                 "ncsnpp", "1.0.0", "NCSN++ and DDPM++ with score_sde's parameters")))
         .integer("nf", &net::Settings::nf, sdp::between(4, 4096), "", "width of the first level")
         .integers("ch_mult", &net::Settings::ch_mult, sdp::between(1, 64), "",
                   "width of each level in units of nf; each level after the first halves the image")
@@ -121,4 +124,5 @@ SDP_PLUGIN(
         .flag("scale_by_sigma", &net::Settings::scale_by_sigma,
               "divide the output by the sigma that the condition stands for")
         .flag("centered", &net::Settings::centered, "false: the network maps x to 2 x - 1 first")
+        .dtypes(SDP_DTYPE_BF16)
         .example("nf = 8\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [4]"))

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "plugins/models/ncsnpp/noise_levels.hpp"
+#include "plugins/models/nn/conv3x3.hpp"
 
 namespace sdpipe::ncsnpp {
 
@@ -121,22 +122,23 @@ void Network::add_output_pyramid(Ascent& a, size_t level, int64_t width) {
 }
 
 at::Tensor Network::forward(const sdp::Pass& pass, const at::Tensor& x) {
-  const nn::Seen seen = nn::seen_by_network(settings_, pass, x);
-  const at::Tensor y = evaluate(pass, seen.x, embedded_condition(settings_, pass, seen.sigma));
+  const nn::Seen seen = nn::seen_by_network(settings_, pass, pass.x);
+  const at::Tensor y = evaluate(pass, seen.x, embedded_condition(settings_, pass, seen.sigma), x.scalar_type());
   return nn::residual_of(settings_, pass, seen, y);
 }
 
-at::Tensor Network::evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition) {
+at::Tensor Network::evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition,
+                             at::ScalarType dtype) {
   const Settings& s = settings_;
-  const at::Tensor embedding = embed(condition, x.scalar_type());
-  const at::Tensor centered = s.centered ? x : 2 * x - 1;
+  const at::Tensor embedding = embed(condition, dtype);
+  const at::Tensor centered = nn::arranged(s, (s.centered ? x : 2 * x - 1).to(dtype));
   at::Tensor input_pyramid = centered, output_pyramid;
   std::vector<at::Tensor> skips{stem_(centered)};
   at::Tensor h;
   for (Descent& d : down_) h = descend(d, pass, embedding, skips, input_pyramid);
   h = middle_1_(pass, middle_attention_(middle_0_(pass, h, embedding)), embedding);
   for (Ascent& a : up_) h = ascend(a, pass, h, embedding, skips, output_pyramid);
-  h = head_.is_empty() ? output_pyramid : normalised(head_norm_, head_, h);
+  h = (head_.is_empty() ? output_pyramid : normalised(head_norm_, head_, h)).to(x.scalar_type());
   return s.scale_by_sigma ? h / sigma_of(s, condition).to(x.scalar_type()).view({-1, 1, 1, 1}) : h;
 }
 
@@ -170,7 +172,7 @@ at::Tensor Network::halved(Descent& d, const sdp::Pass& pass, const at::Tensor& 
 
 at::Tensor Network::ascend(Ascent& a, const sdp::Pass& pass, at::Tensor h, const at::Tensor& embedding,
                            std::vector<at::Tensor>& skips, at::Tensor& pyramid) {
-  for (Block& block : a.blocks) h = block(pass, at::cat({h, popped(skips)}, 1), embedding);
+  for (Block& block : a.blocks) h = block(pass, h, embedding, popped(skips));
   if (!a.attention.is_empty()) h = a.attention(h);
   if (settings_.progressive != OutputPyramid::none) extend_output_pyramid(a, h, pyramid);
   if (!a.doubling_block.is_empty()) return a.doubling_block(pass, h, embedding);
@@ -191,7 +193,7 @@ void Network::extend_output_pyramid(Ascent& a, at::Tensor& h, at::Tensor& pyrami
 }
 
 at::Tensor Network::normalised(torch::nn::GroupNorm& norm, torch::nn::Conv2d& conv, const at::Tensor& h) {
-  return conv(activate(settings_.nonlinearity, norm(h)));
+  return nn::conv3x3(settings_, conv, activated_norm(settings_, norm, h));
 }
 
 }  // namespace sdpipe::ncsnpp

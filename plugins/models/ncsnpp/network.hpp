@@ -49,8 +49,8 @@ class Network : public torch::nn::Module {
   int64_t add_ascent(size_t level, int64_t width, int64_t pixels, std::vector<int64_t>& skips);
   void add_output_pyramid(Ascent& a, size_t level, int64_t width);
 
-  // The network as score_sde has it: y for images in the network's range.
-  at::Tensor evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition);
+  // The network as score_sde has it: y for images in the network's range, computed in `dtype`.
+  at::Tensor evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition, at::ScalarType dtype);
   at::Tensor embed(const at::Tensor& condition, at::ScalarType dtype);
   at::Tensor descend(Descent& d, const sdp::Pass& pass, const at::Tensor& embedding, std::vector<at::Tensor>& skips,
                      at::Tensor& pyramid);

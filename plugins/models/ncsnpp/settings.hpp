@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "plugins/models/nn/kernels.hpp"
 #include "plugins/models/nn/meaning.hpp"
 
 namespace sdpipe::ncsnpp {
@@ -20,7 +21,7 @@ enum class Activation { swish, elu, relu, lrelu };
 
 class Network;
 
-struct Settings : nn::Meaning {
+struct Settings : nn::Meaning, nn::Kernels {
   int64_t nf = 128, num_res_blocks = 4, num_scales = 1000;
   std::vector<int64_t> ch_mult{1, 2, 2, 2}, attn_resolutions{16};
   std::vector<double> fir_kernel{1, 3, 3, 1};
@@ -46,6 +47,7 @@ struct Settings : nn::Meaning {
   void prepare(sdp::Call& call, const sdp::Shape& sample);
   std::shared_ptr<Network> build(const sdp::Shape& sample) const;
   void init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) const;
+  bool keeps_f32(const std::string& name) const;
 };
 
 }  // namespace sdpipe::ncsnpp
