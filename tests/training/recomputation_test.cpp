@@ -98,5 +98,5 @@ TEST_CASE("a network of many blocks holds less while it is trained when they run
   const int64_t held = derivatives("unet", deep, at::kFloat, 32).peak,
                 again = derivatives("unet", deep + "checkpoint = true", at::kFloat, 32).peak;
   INFO(held << " bytes held, " << again << " with blocks that run again");
-  CHECK(2 * again < held);
+  CHECK(3 * again < 2 * held);
 }
