@@ -1,5 +1,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/norm.h>
 
 #include <map>
 
@@ -65,7 +66,7 @@ std::string refusal(const std::string& toml, const SampleShape& sample = {3, 8, 
 }  // namespace
 
 TEST_CASE("adm computes what its equations, written down a second time, give with the same weights") {
-  const auto files = fixture_files("SDPIPE_ADM_PARITY_DIR", "adm");
+  const auto files = fixture_files("SDPIPE_PARITY_DIR_ADM", "adm");
   REQUIRE_FALSE(files.empty());
   for (const auto& file : files) {
     const Fixture fixture = read_fixture(file);
@@ -153,6 +154,38 @@ TEST_CASE("adm keeps the laws of models, with dropout, resampling without parame
     INFO(law.id << ": " << law.detail);
     CHECK(law.holds);
   }
+}
+
+TEST_CASE("adm's fast paths, checkpoints and bfloat16 compute what plain operators in float32 compute") {
+  const std::string wide = tiny + "resblock_updown = true\ndropout = 0.1\n";
+  const std::string plain = "fused_norm = false\nwinograd = false\nfused_attention = false\n";
+  const at::Tensor x = noise({8, 3, 8, 8}, 1, at::kFloat), gy = noise({8, 3, 8, 8}, 2, at::kFloat);
+  const Points at = points(std::vector<double>(8, 0.5), 0.3);
+  const auto results = [&](const std::string& toml, at::ScalarType dtype) {
+    const Model model = network(wide + toml, {3, 8, 8});
+    const ParamSet params = storage(model, dtype), gradients = storage(model, at::kFloat);
+    for (size_t i = 0; i < params.tensors().size(); ++i)
+      params.tensors()[i].copy_(noise(model.params()[i].shape, i)).mul_(0.1);
+    const std::vector<uint64_t> samples{0, 1, 2, 3, 4, 5, 6, 7};
+    CallScope scope;
+    scope.random.purpose = Purpose::model;
+    scope.random.sample = samples;
+    auto [y, saved] = model.forward_saving({params, at, scope, true}, x);
+    std::vector<at::Tensor> all{y.flatten(),
+                                model.vjp({params, at, scope, true}, x, saved, gy, &gradients, true).flatten()};
+    for (const at::Tensor& g : gradients.tensors()) all.push_back(g.flatten());
+    return at::cat(all);
+  };
+  const auto deviation = [](const at::Tensor& a, const at::Tensor& b) {
+    return ((a - b).norm() / b.norm()).item<double>();
+  };
+  const at::Tensor expected = results(plain, at::kFloat), fast = results("", at::kFloat);
+  CHECK(deviation(fast, expected) < 1e-4);
+  CHECK(largest_difference(fast, expected) > 0);
+  CHECK(deviation(results("checkpoint = true", at::kFloat), fast) < 1e-6);  // gradients add up in another order
+  const double narrow = deviation(results("", at::kBFloat16), expected);
+  CHECK(narrow > 1e-4);
+  CHECK(narrow < 0.1);
 }
 
 TEST_CASE("a freshly initialised adm returns zero and draws the labels' embedding with variance 1") {

@@ -88,8 +88,8 @@ void Settings::init(const sdp::Draw& draw, const std::string& name, at::Tensor& 
 namespace net = sdpipe::adm;
 
 SDP_PLUGIN("Apache-2.0",
-           sdpipe::nn::described(sdp::torch_model<net::Settings>("adm", "1.0.0",
-                                                                 "The U-Net of guided diffusion, with its parameters"))
+           sdpipe::nn::with_kernels(sdpipe::nn::described(sdp::torch_model<net::Settings>(
+                                        "adm", "1.0.0", "The U-Net of guided diffusion, with its parameters")))
                .integer("num_channels", &net::Settings::num_channels, sdp::between(2, 4096), "",
                         "width in units of which levels are wide")
                .reals("channel_mult", &net::Settings::channel_mult, sdp::above_to(0, 64), "",
@@ -117,5 +117,6 @@ SDP_PLUGIN("Apache-2.0",
                      "hold an embedding of labels, which adds nothing: samples have no labels")
                .integer("num_classes", &net::Settings::num_classes, sdp::at_least(1), "",
                         "with class_cond: number of labels")
+               .dtypes(SDP_DTYPE_BF16)
                .example("num_channels = 32\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [4]\n"
                         "num_heads = 2"))

@@ -1,23 +1,23 @@
 // Settings of the network under guided-diffusion's names, and its layers under the names that they have there.
 #pragma once
 
-#include <ATen/ops/addcmul.h>
 #include <ATen/ops/avg_pool2d.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/conv2d.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/upsample_nearest2d.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "plugins/models/nn/attention.hpp"
+#include "plugins/models/nn/checkpoint.hpp"
+#include "plugins/models/nn/conv3x3.hpp"
+#include "plugins/models/nn/group_norm.hpp"
 #include "plugins/models/nn/meaning.hpp"
 
 namespace sdpipe::adm {
@@ -35,7 +35,7 @@ constexpr int64_t groups = 32;
 
 class Network;
 
-struct Settings : nn::Meaning {
+struct Settings : nn::Meaning, nn::Kernels {
   int64_t num_channels = 128, num_res_blocks = 2, num_heads = 4, num_head_channels = -1, num_heads_upsample = -1,
           num_classes = 1000;
   std::vector<double> channel_mult{1, 2, 3, 4};
@@ -60,7 +60,7 @@ struct Settings : nn::Meaning {
   void init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) const;
 };
 
-inline Conv2d conv3x3(int64_t in, int64_t out, int64_t stride = 1) {
+inline Conv2d square(int64_t in, int64_t out, int64_t stride = 1) {
   return Conv2d(Conv2dOptions(in, out, 3).stride(stride).padding(1));
 }
 inline Conv1d pointwise(int64_t in, int64_t out) { return Conv1d(Conv1dOptions(in, out, 1)); }
@@ -74,9 +74,10 @@ inline std::shared_ptr<Module> sequence(const Places& places) {
   return list;
 }
 
-// Layers of a stage; `embedding` has been through SiLU.
+// Layers of a stage. `embedding` has been through SiLU; `beside`, if defined, joins x's channels in a block.
 struct Layer : Module {
-  virtual at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) = 0;
+  virtual at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding,
+                             const at::Tensor& beside) = 0;
 };
 
 enum class Resampling { none, halve, twice };
@@ -89,35 +90,45 @@ inline at::Tensor resampled(Resampling how, const at::Tensor& x) {
 
 struct Block : Layer {
   Block(const Settings& a, int64_t in, int64_t out, Resampling resampling_in, uint32_t number)
-      : scales(a.use_scale_shift_norm),
+      : kernels(a),
+        scales(a.use_scale_shift_norm),
         dropout(a.dropout),
         draw(number),
         resampling(resampling_in),
         norm1(norm_of(in)),
-        conv1(conv3x3(in, out)),
+        conv1(square(in, out)),
         position(Linear(4 * a.num_channels, scales ? 2 * out : out)),
         norm2(norm_of(out)),
-        conv2(conv3x3(out, out)) {
+        conv2(square(out, out)) {
     register_module("in_layers", sequence({{"0", norm1.ptr()}, {"2", conv1.ptr()}}));
     register_module("emb_layers", sequence({{"1", position.ptr()}}));
     register_module("out_layers", sequence({{"0", norm2.ptr()}, {"3", conv2.ptr()}}));
     if (in != out) skip = register_module("skip_connection", Conv2d(Conv2dOptions(in, out, 1)));
   }
 
-  at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) override {
-    const at::Tensor h = conv1(resampled(resampling, at::silu(norm1(x))));
-    const at::Tensor kept = sdp::dropout(pass, at::silu(told(h, embedding)), dropout, draw);
+  at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding,
+                     const at::Tensor& beside) override {
+    const auto block = [this, &pass](const std::vector<at::Tensor>& in) {
+      return run(pass, in[2].defined() ? at::cat({in[0], in[2]}, 1) : in[0], in[1]);
+    };
+    return nn::checkpointed(kernels, *this, {x, embedding, beside}, block);
+  }
+
+  at::Tensor run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
+    const at::Tensor h = nn::conv3x3(kernels, conv1, resampled(resampling, nn::group_norm(kernels, norm1, x, true)));
+    const at::Tensor told = nn::group_norm(kernels, norm2, h, modulation(position(embedding)), true);
     const at::Tensor rest = resampled(resampling, x);
-    return (skip.is_empty() ? rest : skip(rest)) + conv2(kept);
+    const at::Tensor branch = nn::conv3x3(kernels, conv2, sdp::dropout(pass, told, dropout, draw));
+    return (skip.is_empty() ? rest : skip(rest)) + branch;
   }
 
-  at::Tensor told(const at::Tensor& h, const at::Tensor& embedding) {
-    const at::Tensor e = position(embedding).unsqueeze(-1).unsqueeze(-1);
-    if (!scales) return norm2(h + e);
-    const std::vector<at::Tensor> s = e.chunk(2, 1);
-    return at::addcmul(s[1], norm2(h), s[0] + 1);
+  nn::Modulation modulation(const at::Tensor& e) const {
+    if (!scales) return {e, {}, {}};
+    const std::vector<at::Tensor> halves = e.chunk(2, 1);
+    return {{}, halves[0], halves[1]};
   }
 
+  nn::Kernels kernels;
   bool scales;
   double dropout;
   uint32_t draw;
@@ -133,27 +144,32 @@ struct Block : Layer {
 // order by q, k and v, then by head.
 struct Attention : Layer {
   Attention(const Settings& a, int64_t width, bool upwards)
-      : heads(a.heads(width, upwards)),
+      : kernels(a),
+        heads(a.heads(width, upwards)),
         head_first(!a.use_new_attention_order),
         norm(register_module("norm", norm_of(width))),
         qkv(register_module("qkv", pointwise(width, 3 * width))),
         proj_out(register_module("proj_out", pointwise(width, width))) {}
 
-  at::Tensor forward(const sdp::Pass&, const at::Tensor& x, const at::Tensor&) override {
+  at::Tensor forward(const sdp::Pass&, const at::Tensor& x, const at::Tensor&, const at::Tensor&) override {
+    return nn::checkpointed(kernels, *this, {x}, [this](const std::vector<at::Tensor>& in) { return run(in[0]); });
+  }
+
+  at::Tensor run(const at::Tensor& x) {
     const int64_t depth = x.size(1) / heads, pixels = x.size(2) * x.size(3);
-    const at::Tensor rows = through(qkv, norm(x));
+    const at::Tensor rows = through(qkv, nn::group_norm(kernels, norm, x, false));
     const at::Tensor h = head_first ? rows.reshape({x.size(0), heads, 3, depth, pixels}).transpose(1, 2)
                                     : rows.reshape({x.size(0), 3, heads, depth, pixels});
-    const at::Tensor q = h.select(1, 0).transpose(-1, -2) / std::sqrt(static_cast<double>(depth));
-    const at::Tensor shares = at::softmax(at::matmul(q, h.select(1, 1)), -1);
-    const at::Tensor mixed = at::matmul(h.select(1, 2), shares.transpose(-1, -2));
-    return x + through(proj_out, mixed.reshape(x.sizes()));
+    const auto part = [&](int64_t i) { return h.select(1, i).transpose(-1, -2); };
+    const at::Tensor mixed = nn::attention(kernels, part(0), part(1), part(2));
+    return x + through(proj_out, nn::map_of_heads(mixed, x.size(2)));
   }
 
   static at::Tensor through(const Conv1d& layer, const at::Tensor& x) {
     return at::conv2d(x, layer->weight.unsqueeze(-1), layer->bias);
   }
 
+  nn::Kernels kernels;
   int64_t heads;
   bool head_first;
   GroupNorm norm;
@@ -161,15 +177,16 @@ struct Attention : Layer {
 };
 
 struct Resample : Layer {
-  Resample(const Settings& a, bool halve_in, int64_t width) : halve(halve_in) {
+  Resample(const Settings& a, bool halve_in, int64_t width) : kernels(a), halve(halve_in) {
     if (!a.conv_resample) return;
-    conv = register_module(halve ? "op" : "conv", conv3x3(width, width, halve ? 2 : 1));
+    conv = register_module(halve ? "op" : "conv", square(width, width, halve ? 2 : 1));
   }
-  at::Tensor forward(const sdp::Pass&, const at::Tensor& x, const at::Tensor&) override {
+  at::Tensor forward(const sdp::Pass&, const at::Tensor& x, const at::Tensor&, const at::Tensor&) override {
     if (halve) return conv.is_empty() ? resampled(Resampling::halve, x) : conv(x);
     const at::Tensor wide = resampled(Resampling::twice, x);
-    return conv.is_empty() ? wide : conv(wide);
+    return conv.is_empty() ? wide : nn::conv3x3(kernels, conv, wide);
   }
+  nn::Kernels kernels;
   bool halve;
   Conv2d conv{nullptr};
 };
@@ -180,8 +197,12 @@ struct Stage : Module {
   void add(const Args&... args) {
     layers.push_back(register_module(std::to_string(layers.size()), std::make_shared<L>(args...)));
   }
-  at::Tensor forward(const sdp::Pass& pass, at::Tensor h, const at::Tensor& embedding) {
-    for (const auto& layer : layers) h = layer->forward(pass, h, embedding);
+  // `beside` joins h's channels in the first layer.
+  at::Tensor forward(const sdp::Pass& pass, at::Tensor h, const at::Tensor& embedding, at::Tensor beside = {}) {
+    for (const auto& layer : layers) {
+      h = layer->forward(pass, h, embedding, beside);
+      beside.reset();
+    }
     return h;
   }
   std::vector<std::shared_ptr<Layer>> layers;

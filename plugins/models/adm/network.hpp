@@ -6,6 +6,7 @@
 #include <ATen/ops/cos.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
 
 #include "plugins/models/adm/layers.hpp"
@@ -27,10 +28,10 @@ class Network : public Module {
         channels_(channels),
         time_0_(a.num_channels, 4 * a.num_channels),
         time_2_(4 * a.num_channels, 4 * a.num_channels),
-        stem_(conv3x3(channels, a.width(0))),
+        stem_(square(channels, a.width(0))),
         middle_(std::make_shared<Stage>()),
         norm_(norm_of(a.width(0))),
-        out_(conv3x3(a.width(0), a.learn_sigma ? 2 * channels : channels)) {
+        out_(square(a.width(0), a.learn_sigma ? 2 * channels : channels)) {
     register_module("time_embed", sequence({{"0", time_0_.ptr()}, {"2", time_2_.ptr()}}));
     if (a.class_cond)
       register_module("label_emb", std::make_shared<Module>())
@@ -47,12 +48,12 @@ class Network : public Module {
   }
 
   at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x) {
-    const nn::Seen seen = nn::seen_by_network(settings_, pass, x);
+    const nn::Seen seen = nn::seen_by_network(settings_, pass, pass.x);
     const at::Tensor condition = nn::condition_of(settings_, pass, seen.sigma);
     const at::Tensor angles = cosines_and_sines(condition, settings_.num_channels).to(x.scalar_type());
     const at::Tensor embedding = at::silu(time_2_(at::silu(time_0_(angles))));
-    const at::Tensor y = evaluate(pass, seen.x, embedding);
-    return nn::residual_of(settings_, pass, seen, settings_.learn_sigma ? y.narrow(1, 0, channels_) : y);
+    const at::Tensor out = evaluate(pass, seen.x.to(x.scalar_type()), embedding).to(pass.x.scalar_type());
+    return nn::residual_of(settings_, pass, seen, settings_.learn_sigma ? out.narrow(1, 0, channels_) : out);
   }
 
  private:
@@ -103,14 +104,14 @@ class Network : public Module {
   }
 
   at::Tensor evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-    std::vector<at::Tensor> skips{stem_(x)};
+    std::vector<at::Tensor> skips{nn::arranged(settings_, nn::conv3x3(settings_, stem_, x))};
     for (const auto& stage : down_) skips.push_back(stage->forward(pass, skips.back(), embedding));
     at::Tensor h = middle_->forward(pass, skips.back(), embedding);
     for (const auto& stage : up_) {
-      h = stage->forward(pass, at::cat({h, skips.back()}, 1), embedding);
+      h = stage->forward(pass, h, embedding, skips.back());
       skips.pop_back();
     }
-    return out_(at::silu(norm_(h)));
+    return nn::conv3x3(settings_, out_, nn::group_norm(settings_, norm_, h, true));
   }
 
   Settings settings_;
