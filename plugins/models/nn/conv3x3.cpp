@@ -37,6 +37,7 @@ struct WinogradConvolution : torch::autograd::Function<WinogradConvolution> {
     return out;
   }
 };
+
 using Options = torch::nn::detail::ConvNdOptions<2>;
 
 bool suits(const Options& o) {
