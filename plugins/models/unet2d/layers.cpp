@@ -21,6 +21,7 @@
 
 #include "plugins/models/ncsnpp/fir.hpp"
 #include "plugins/models/nn/attention.hpp"
+#include "plugins/models/nn/checkpoint.hpp"
 #include "plugins/models/nn/conv3x3.hpp"
 
 namespace sdpipe::unet2d {
@@ -129,7 +130,7 @@ AttentionImpl::AttentionImpl(const Settings& s, int64_t width, int64_t groups, d
 }
 
 at::Tensor AttentionImpl::forward(const at::Tensor& x) {
-  return run(x);
+  return nn::checkpointed(kernels, *this, {x}, [this](const std::vector<at::Tensor>& in) { return run(in[0]); });
 }
 
 at::Tensor AttentionImpl::run(const at::Tensor& x) {
@@ -179,7 +180,10 @@ nn::Modulation ResnetImpl::told(const at::Tensor& embedding) {
 
 at::Tensor ResnetImpl::forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding,
                                const at::Tensor& skip) {
-  return run(pass, skip.defined() ? at::cat({x, skip}, 1) : x, embedding);
+  const auto block = [this, &pass](const std::vector<at::Tensor>& in) {
+    return run(pass, in[2].defined() ? at::cat({in[0], in[2]}, 1) : in[0], in[1]);
+  };
+  return nn::checkpointed(kernels, *this, {x, embedding, skip}, block);
 }
 
 at::Tensor ResnetImpl::run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {

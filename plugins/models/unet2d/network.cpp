@@ -189,7 +189,7 @@ void Network::add_class_embedding() {
 }
 
 at::Tensor Network::forward(const sdp::Pass& pass, const at::Tensor& x) {
-  const nn::Seen seen = nn::seen_by_network(settings_, pass, x);
+  const nn::Seen seen = nn::seen_by_network(settings_, pass, pass.x);
   const at::Tensor y = evaluate(pass, seen.x, nn::condition_of(settings_, pass, seen.sigma), x.scalar_type());
   return nn::residual_of(settings_, pass, seen, y);
 }

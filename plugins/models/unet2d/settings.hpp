@@ -57,6 +57,7 @@ struct Settings : nn::Meaning, nn::Kernels {
   void prepare(sdp::Call& call, const sdp::Shape& sample);
   std::shared_ptr<Network> build(const sdp::Shape& sample) const;
   void init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) const;
+  bool keeps_f32(const std::string& name) const;
 };
 
 }  // namespace sdpipe::unet2d

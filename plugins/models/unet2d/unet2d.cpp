@@ -133,6 +133,11 @@ void Settings::init(const sdp::Draw& draw, const std::string& name, at::Tensor& 
   sdp::initial_value(draw, name, p);
 }
 
+// The frequencies of the Fourier embedding.
+bool Settings::keeps_f32(const std::string& name) const {
+  return time_embedding_type == TimeEmbedding::fourier && name == "time_proj.weight";
+}
+
 }  // namespace sdpipe::unet2d
 
 namespace net = sdpipe::unet2d;
@@ -190,5 +195,6 @@ SDP_PLUGIN(
                 "of labels, which are not told: their parameters are kept for exchange and add nothing")
         .integer("num_class_embeds", &net::Settings::num_class_embeds, sdp::at_least(0), "",
                  "labels, with class_embed_type = \"none\"; 0: no labels")
+        .dtypes(SDP_DTYPE_BF16)
         .example("block_out_channels = [8, 16]\nnorm_num_groups = 4\nlayers_per_block = 1\n"
                  "down_block_types = \"DownBlock2D, AttnDownBlock2D\"\nup_block_types = \"AttnUpBlock2D, UpBlock2D\""))
