@@ -166,13 +166,15 @@ at::Tensor Model::vjp(const ModelCall& call, const at::Tensor& x_in, SavedForwar
   context.scope.device = x.device();
   const sdp_point point = call.at.view();
   const sdp_params params = call.params.view();
-  const std::vector<sdp_tensor*> none(params_.size(), nullptr);
-  sdp_tensor* const* wanted = gradients ? gradients->pointers().data() : none.data();
+  // None of what is frozen: there a set of gradients may share the memory of the parameters themselves.
+  std::vector<sdp_tensor*> wanted(params_.size(), nullptr);
+  for (size_t i = 0; gradients && i < wanted.size(); ++i)
+    if (!params_[i].frozen) wanted[i] = gradients->pointers()[i];
   std::unique_lock lock(serial_, std::defer_lock);
   if (plugin_.has(SDP_CAP_SERIAL)) lock.lock();
   context.require(
       plugin_.descriptor->model->vjp(&context, self_.get(), &params, &point, x_view.get(), saved.saved_, gy_view.get(),
-                                     want_gx ? gx_view->get() : nullptr, wanted, last ? SDP_VJP_LAST : 0),
+                                     want_gx ? gx_view->get() : nullptr, wanted.data(), last ? SDP_VJP_LAST : 0),
       "vjp");
   return gx;
 }

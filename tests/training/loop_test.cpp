@@ -62,6 +62,33 @@ TEST_CASE("training lowers the loss") {
   CHECK(losses.back() < 0.5 * losses.front());
 }
 
+TEST_CASE("what is frozen stays through a training as the network began it, raw, averaged and gone on with") {
+  const std::string network =
+      "{type = \"ncsnpp\", embedding_type = \"fourier\", nf = 8, ch_mult = [1], num_res_blocks = 1}";
+  const Pipeline pipeline = training({"model=" + network});
+  const Model model = make_model(pipeline, {1, 4, 4});
+  FlatParameters begun(Layout(model.params()), tensor_options(pipeline));
+  model.init(begun.views(), 3);
+  const TemporaryFolder folder;
+  const Capture capture;
+  CHECK_THROWS_AS(train(pipeline, folder / "run", 40), Stopped);
+  const Outcome outcome = train(pipeline, folder / "run");
+  size_t frozen = 0;
+  for (const char* file : {"model.safetensors", "ema.safetensors"}) {
+    const NamedTensors found = unpack_tensors(outcome.checkpoint.at(file), file);
+    for (const auto& [name, value] : begun.named(Layout(model.params()))) {
+      const auto info = std::find_if(model.params().begin(), model.params().end(),
+                                     [&](const ModelParamInfo& p) { return p.name == name; });
+      if (!info->frozen) continue;
+      CAPTURE(file, name);
+      CHECK(found.at(name).equal(value));
+      CHECK(value.abs().max().item<double>() > 0);
+      ++frozen;
+    }
+  }
+  CHECK(frozen == 2);  // the Fourier embedding's frequencies, twice
+}
+
 TEST_CASE("a training stopped anywhere and gone on with equals one that was not, byte for byte") {
   for (const char* precision : {"float64", "float32"}) {
     const std::vector<std::string> overrides = {std::string("run.precision=") + precision};
