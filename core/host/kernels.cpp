@@ -1,5 +1,4 @@
 // The host's arithmetic on the CPU, and which device does it; kernels.cu is its twin.
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -10,6 +9,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "core/abi/torch_parallel.hpp"
 #include "core/host/combination.hpp"
 #ifdef SDPIPE_CUDA
 #include "core/host/device.hpp"
@@ -48,7 +48,7 @@ template <class T>
 void lincomb_on_cpu(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x) {
   const Terms<T> terms(coef, x);
   T* result = out.data_ptr<T>();
-  at::parallel_for(0, out.numel(), elements_per_task, [&](int64_t begin, int64_t end) {
+  sdp::parallel_blocks(out.numel(), elements_per_task, [&](int64_t begin, int64_t end) {
     const size_t n = terms.x.size();
     for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
       result[i] = combined(n, terms.coef.data(), terms.x.data(), i);
@@ -61,12 +61,11 @@ void lincomb_with_noise_on_cpu(at::Tensor& out, std::span<const double> coef, st
   const Terms<T> terms(coef, x);
   const size_t length = static_cast<size_t>(out.numel()) / std::max<size_t>(rows.size(), 1);
   T* result = out.data_ptr<T>();
-  at::parallel_for(0, static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t b = static_cast<size_t>(begin); b < static_cast<size_t>(end); ++b) {
-      const NoisyRow row{rows[b], b * length, length};
-      for (uint32_t block = 0; block < (length + 3) / 4; ++block)
-        noisy_block(row, block, terms.x.size(), terms.coef.data(), terms.x.data(), static_cast<T>(std), result);
-    }
+  sdp::parallel(static_cast<int64_t>(rows.size()), [&](int64_t i) {
+    const size_t b = static_cast<size_t>(i);
+    const NoisyRow row{rows[b], b * length, length};
+    for (uint32_t block = 0; block < (length + 3) / 4; ++block)
+      noisy_block(row, block, terms.x.size(), terms.coef.data(), terms.x.data(), static_cast<T>(std), result);
   });
 }
 
@@ -102,14 +101,13 @@ template <class T>
 void fill_on_cpu(int32_t distribution, std::span<const Stream> rows, at::Tensor& out) {
   const size_t length = static_cast<size_t>(out.numel()) / std::max<size_t>(rows.size(), 1);
   T* first = out.data_ptr<T>();
-  at::parallel_for(0, static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
-    for (size_t b = static_cast<size_t>(begin); b < static_cast<size_t>(end); ++b) {
-      const std::span<T> row(first + b * length, length);
-      if (distribution == SDP_NORMAL)
-        fill_normal(rows[b], row);
-      else
-        fill_uniform(rows[b], row);
-    }
+  sdp::parallel(static_cast<int64_t>(rows.size()), [&](int64_t i) {
+    const size_t b = static_cast<size_t>(i);
+    const std::span<T> row(first + b * length, length);
+    if (distribution == SDP_NORMAL)
+      fill_normal(rows[b], row);
+    else
+      fill_uniform(rows[b], row);
   });
 }
 

@@ -1,12 +1,11 @@
 #include "core/training/optimizer.hpp"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <vector>
 
+#include "core/abi/torch_parallel.hpp"
 #include "core/training/adam.hpp"
 #ifdef SDPIPE_CUDA
 #include <ATen/ops/empty.h>
@@ -48,13 +47,10 @@ constexpr int64_t block = 1 << 14;  // fixed, so that no sum depends on the numb
 template <class T>
 double norm_of(const T* x, int64_t n) {
   std::vector<double> sums(static_cast<size_t>((n + block - 1) / block));
-  at::parallel_for(0, static_cast<int64_t>(sums.size()), 1, [&](int64_t first, int64_t last) {
-    for (int64_t k = first; k < last; ++k) {
-      double sum = 0;
-      for (int64_t i = k * block; i < std::min(n, (k + 1) * block); ++i)
-        sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-      sums[static_cast<size_t>(k)] = sum;
-    }
+  sdp::parallel_blocks(n, block, [&](int64_t first, int64_t last) {
+    double sum = 0;
+    for (int64_t i = first; i < last; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    sums[static_cast<size_t>(first / block)] = sum;
   });
   double total = 0;
   for (const double sum : sums) total += sum;
@@ -122,7 +118,7 @@ void fused_step(at::Tensor& p, const at::Tensor& gradient, double gradient_norm,
           "the optimizer's step");
     }
 #endif
-    at::parallel_for(0, p.numel(), block, [&](int64_t first, int64_t last) {
+    sdp::parallel_blocks(p.numel(), block, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) adam(c, g[i], values[i], m[i], v[i], average[i]);
     });
   });

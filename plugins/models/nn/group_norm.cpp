@@ -1,6 +1,5 @@
 #include "plugins/models/nn/group_norm.hpp"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -16,8 +15,8 @@
 #include <optional>
 #include <vector>
 
+#include "core/abi/torch_parallel.hpp"
 #include "plugins/models/nn/group_norm_kernels.hpp"
-#include "plugins/models/nn/parallel.hpp"
 #ifdef SDPIPE_CUDA
 #include "plugins/models/nn/group_norm_cuda.hpp"
 #endif
@@ -145,12 +144,12 @@ class Normalisation {
     if (samples_ * shape_.size() < worth_a_thread) {
       for (int64_t n = 0; n < samples_; ++n) one(n);
     } else if (parts == 1 || samples_ >= at::get_num_threads()) {
-      parallel(samples_, one);
+      sdp::parallel(samples_, one);
     } else {
       for (int64_t n = 0; n < samples_; ++n) before(n);
-      parallel(samples_ * parts, [&](int64_t i) { gather(job_, i / parts, i % parts); });
+      sdp::parallel(samples_ * parts, [&](int64_t i) { gather(job_, i / parts, i % parts); });
       for (int64_t n = 0; n < samples_; ++n) between(n);
-      parallel(samples_ * parts, [&](int64_t i) { apply(job_, i / parts, i % parts); });
+      sdp::parallel(samples_ * parts, [&](int64_t i) { apply(job_, i / parts, i % parts); });
     }
   }
 

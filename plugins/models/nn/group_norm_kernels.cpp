@@ -77,7 +77,7 @@ struct Lanes {
     Int power = (Int)sum;
     power = power < least ? Int{} + least : power;
     power = power > most ? Int{} + most : power;
-    e = (Float)((Int)p + (Int)((Bits)power << 23));
+    e = (Float)((Bits)p + ((Bits)power << 23));  // unsigned: of what is no number the sum may wrap
   }
 };
 

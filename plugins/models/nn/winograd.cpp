@@ -1,13 +1,12 @@
 #include "plugins/models/nn/winograd.hpp"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <atomic>
 
-#include "plugins/models/nn/parallel.hpp"
+#include "core/abi/torch_parallel.hpp"
 #include "plugins/models/nn/winograd_steps.hpp"
 
 namespace sdpipe::nn::winograd {
@@ -40,7 +39,7 @@ at::Tensor transformed(const Filter& w) {
   const int64_t step = frequency_of_filter(w.depth), size = frequencies * step, n = chunks(w.columns);
   at::Tensor u = at::empty({n, size}, at::kFloat);
   float* const to = u.data_ptr<float>();
-  parallel(n, [&](int64_t i) {
+  sdp::parallel(n, [&](int64_t i) {
     run(FilterTransform{w.data + i * chunk * w.column, w.row, w.column, w.flip, w.depth,
                         std::min(chunk, w.columns - i * chunk), to + i * size, step});
   });
@@ -86,7 +85,7 @@ at::Tensor convolve(const at::Tensor& x_in, const Filter& w, const at::Tensor& b
   const int64_t size = Worker::scratch(tiles, w.depth, w.columns);
   const at::Tensor scratch = at::empty({workers, size}, at::kFloat);
   std::atomic<int64_t> next{0};
-  parallel(workers, [&](int64_t i) {
+  sdp::parallel(workers, [&](int64_t i) {
     float* const v = scratch.data_ptr<float>() + i * size;
     Worker worker{from, to, u.data_ptr<float>(), bias.defined() ? bias.data_ptr<float>() : nullptr, tiles, v, {}, {}};
     worker.m = v + frequencies * worker.v_step();
@@ -153,7 +152,7 @@ at::Tensor weight_gradient(const at::Tensor& gy_in, const at::Tensor& x_in) {
   const FilterGradients largest{from, to, 0, std::min(depth, in), zeros.data_ptr<float>()};
   const at::Tensor scratch = at::empty({parts, largest.scratch()}, at::kFloat);
   at::Tensor gw = at::empty({out, in, 3, 3}, at::kFloat);
-  parallel(parts, [&](int64_t i) {
+  sdp::parallel(parts, [&](int64_t i) {
     FilterGradients part = largest;
     part.channel = i * depth;
     part.depth = std::min(depth, in - part.channel);
