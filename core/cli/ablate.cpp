@@ -69,12 +69,10 @@ std::map<std::string, Trained> find_checkpoints(const std::vector<Cell>& cells, 
   for (const Cell& cell : cells) {
     if (found.count(cell.variant)) continue;
     const fs::path folder = variant_folder(run, cell.variant);
-    const auto checkpoint = newest_checkpoint(folder / "checkpoints");
-    if (!checkpoint)
-      throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", folder.string()));
+    const StoredCheckpoint checkpoint = checkpoint_of_run(folder, Use::sampling);
     require_same_data(folder, data);
-    warn_if_unfinished(folder, cell.pipeline, *checkpoint);
-    found[cell.variant] = {checkpoint->folder, sha256_of_file(checkpoint->folder / "MANIFEST.json")};
+    warn_if_unfinished(folder, cell.pipeline, checkpoint);
+    found[cell.variant] = {checkpoint.folder, sha256_of_file(checkpoint.folder / "MANIFEST.json")};
   }
   return found;
 }
@@ -125,9 +123,9 @@ class Ablater {
   std::unique_ptr<OpenedModel> open(const std::string& variant) const {
     const Pipeline& pipeline = experiment_.pipeline(variant);
     session_.use(pipeline);
-    const StoredCheckpoint checkpoint = read_checkpoint(checkpoints_.at(variant).folder);
+    StoredCheckpoint checkpoint = read_checkpoint(checkpoints_.at(variant).folder, Use::sampling);
     std::unique_ptr<OpenedModel> opened(new OpenedModel{make_model(pipeline, stored_shape(checkpoint)), nullptr});
-    opened->trained = load_trained(pipeline, checkpoint, opened->model);
+    opened->trained = load_trained(pipeline, std::move(checkpoint), opened->model);
     return opened;
   }
 

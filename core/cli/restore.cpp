@@ -38,12 +38,6 @@ std::vector<std::string> words_of(const RestoreArguments& arguments, bool overri
   return words;
 }
 
-StoredCheckpoint checkpoint_of(const FoundRun& found) {
-  if (found.checkpoint) return read_checkpoint(*found.checkpoint);
-  if (auto newest = newest_checkpoint(found.folder / "checkpoints")) return std::move(*newest);
-  throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", found.folder.string()));
-}
-
 struct Row {
   std::string name;
   std::vector<ByteImage> images;
@@ -53,13 +47,13 @@ struct Row {
 
 class RestoreVerb {
  public:
-  RestoreVerb(Session& session, const RestoreArguments& arguments, FoundRun found, const StoredCheckpoint& checkpoint)
+  RestoreVerb(Session& session, const RestoreArguments& arguments, FoundRun found, StoredCheckpoint checkpoint)
       : session_(session),
         arguments_(arguments),
         found_(std::move(found)),
         shape_(stored_shape(checkpoint)),
         model_(make_model(pipeline(), shape_)),
-        trained_(load_trained(pipeline(), checkpoint, model_)),
+        trained_(load_trained(pipeline(), std::move(checkpoint), model_)),
         seed_(static_cast<uint64_t>(pipeline().sample.integer("seed"))) {
     choose_methods();
     choose_corruption();
@@ -297,8 +291,8 @@ int restore(Session& session, const RestoreArguments& arguments) {
   check_arguments(arguments);
   try {
     FoundRun found = find_run(session, arguments.run, words_of(arguments, true));
-    const StoredCheckpoint checkpoint = checkpoint_of(found);
-    return RestoreVerb(session, arguments, std::move(found), checkpoint).execute();
+    StoredCheckpoint checkpoint = checkpoint_of(found);
+    return RestoreVerb(session, arguments, std::move(found), std::move(checkpoint)).execute();
   } catch (const Cancelled&) {
     throw Stopped("stopped before the images were restored; nothing was written");
   }

@@ -14,12 +14,9 @@ int sample(Session& session, const SampleArguments& arguments) {
   install_stop_handlers();
   const FoundRun found = find_run(session, arguments.run, arguments.overrides);
   const Pipeline& pipeline = found.pipeline;
-  const auto checkpoint =
-      found.checkpoint ? read_checkpoint(*found.checkpoint) : newest_checkpoint(found.folder / "checkpoints");
-  if (!checkpoint)
-    throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", found.folder.string()));
-  const Model model = make_model(pipeline, stored_shape(*checkpoint));
-  const auto trained = load_trained(pipeline, *checkpoint, model);
+  StoredCheckpoint checkpoint = checkpoint_of(found);
+  const Model model = make_model(pipeline, stored_shape(checkpoint));
+  const auto trained = load_trained(pipeline, std::move(checkpoint), model);
   const std::string id = pipeline.sampler.plugin->id();
   const int64_t count = pipeline.sample.integer("count");
   Progress progress(fmt::format("sample {}", id), "images", 0, static_cast<uint64_t>(count), session.progress());

@@ -77,4 +77,9 @@ FoundRun find_run(Session& session, const fs::path& path, const std::vector<std:
   return run;
 }
 
+StoredCheckpoint checkpoint_of(const FoundRun& found) {
+  return found.checkpoint ? read_checkpoint(*found.checkpoint, Use::sampling)
+                          : checkpoint_of_run(found.folder, Use::sampling);
+}
+
 }  // namespace sdpipe

@@ -9,6 +9,7 @@
 
 #include "core/config/experiment.hpp"
 #include "core/report/progress.hpp"
+#include "core/training/checkpoint.hpp"
 
 namespace sdpipe {
 
@@ -41,5 +42,7 @@ struct FoundRun {
 };
 // `path` is a run's folder or a checkpoint in it. Throws CheckpointError where it is neither.
 FoundRun find_run(Session& session, const std::filesystem::path& path, const std::vector<std::string>& overrides);
+// The checkpoint that was named, or else the newest, to draw samples with.
+StoredCheckpoint checkpoint_of(const FoundRun& found);
 
 }  // namespace sdpipe

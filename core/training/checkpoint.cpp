@@ -76,6 +76,11 @@ std::string read_verified(const fs::path& file, const Json& entry) {
   return content;
 }
 
+bool is_held(const std::string& name, const Json& entries, Use use) {
+  if (use == Use::training) return true;
+  return name != "optimizer.safetensors" && !(name == "model.safetensors" && entries.contains("ema.safetensors"));
+}
+
 void write_folder(const fs::path& folder, const FileContents& files) {
   fs::create_directory(folder);
   for (const auto& [name, content] : files) write_file(folder / name, content);
@@ -100,7 +105,7 @@ void point_latest(const fs::path& parent, const std::string& name) {
 
 }  // namespace
 
-StoredCheckpoint read_checkpoint(const fs::path& folder) {
+StoredCheckpoint read_checkpoint(const fs::path& folder, Use use) {
   const fs::path manifest_file = folder / manifest_name;
   if (!fs::exists(manifest_file)) damaged(manifest_file, "the file is missing");
   StoredCheckpoint checkpoint{folder, {}};
@@ -112,8 +117,9 @@ StoredCheckpoint read_checkpoint(const fs::path& folder) {
     for (const auto& [name, entry] : manifest.at("files").items()) {
       if (name.find('/') != std::string::npos)
         damaged(manifest_file, fmt::format("it names a file outside the checkpoint, \"{}\"", name));
-      const std::string& content = checkpoint.files[name] = read_verified(folder / name, entry);
+      std::string content = read_verified(folder / name, entry);
       entries[name] = entry_of(name, content, entry.at("sha256"));
+      if (is_held(name, manifest["files"], use)) checkpoint.files[name] = std::move(content);
     }
     // What the files do not contradict, such as the hash of one tensor, may be damaged too.
     if (text != text_of(entries)) damaged(manifest_file, "it does not fit the files");
@@ -143,11 +149,11 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
 
 }  // namespace
 
-std::optional<StoredCheckpoint> newest_checkpoint(const fs::path& folder) {
+std::optional<StoredCheckpoint> newest_checkpoint(const fs::path& folder, Use use) {
   const std::vector<fs::path> all = checkpoints_in(folder);
   for (const fs::path& candidate : all) {
     try {
-      return read_checkpoint(candidate);
+      return read_checkpoint(candidate, use);
     } catch (const CheckpointError& e) {
       if (candidate == all.back())
         throw CheckpointError(
@@ -156,6 +162,11 @@ std::optional<StoredCheckpoint> newest_checkpoint(const fs::path& folder) {
     }
   }
   return std::nullopt;
+}
+
+StoredCheckpoint checkpoint_of_run(const fs::path& folder, Use use) {
+  if (auto newest = newest_checkpoint(folder / "checkpoints", use)) return std::move(*newest);
+  throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", folder.string()));
 }
 
 CheckpointStore::CheckpointStore(fs::path folder) : folder_(std::move(folder)) {

@@ -21,12 +21,19 @@ struct StoredCheckpoint {
   FileContents files;
 };
 
+// What a checkpoint is read for. Every file is verified either way; for sampling, the optimizer's and, beside an
+// average, the raw weights are not held: three quarters of the bytes.
+enum class Use { training, sampling };
+
 // Reads and verifies one checkpoint folder. Throws CheckpointError naming the file and what is wrong with it.
-StoredCheckpoint read_checkpoint(const std::filesystem::path& folder);
+StoredCheckpoint read_checkpoint(const std::filesystem::path& folder, Use use = Use::training);
 
 // The newest in `folder` that verifies; a warning for each newer one that does not. Nothing where there is none;
 // CheckpointError where there are some and all are damaged. Changes nothing: for readers beside a running training.
-std::optional<StoredCheckpoint> newest_checkpoint(const std::filesystem::path& folder);
+std::optional<StoredCheckpoint> newest_checkpoint(const std::filesystem::path& folder, Use use = Use::training);
+
+// The same of the run in `folder`; where it has none yet, CheckpointError says so.
+StoredCheckpoint checkpoint_of_run(const std::filesystem::path& folder, Use use = Use::training);
 
 // The checkpoints of a run whose folder this process has locked.
 class CheckpointStore {

@@ -80,10 +80,13 @@ PriorStatistics prior_of(const StoredCheckpoint& checkpoint, const NamedTensors&
       fmt::format("{}: \"prior.mean\" is missing or misshapen", (checkpoint.folder / "process.safetensors").string()));
 }
 
-void apply_precision(const Pipeline& pipeline, const Layout& layout, FlatParameters& params, FlatParameters& ema) {
-  if (!narrows_parameters(pipeline)) return;
-  params.narrow(layout);
-  ema.narrow(layout);
+void apply_precision(const Pipeline& pipeline, const Layout& layout, FlatParameters& weights) {
+  if (narrows_parameters(pipeline)) weights.narrow(layout);
+}
+
+void load_weights(const StoredCheckpoint& checkpoint, const std::string& name, const Layout& layout,
+                  FlatParameters& weights) {
+  weights.load(layout, tensors_of(checkpoint, name), (checkpoint.folder / name).string());
 }
 
 }  // namespace
@@ -92,26 +95,20 @@ SampleShape stored_shape(const StoredCheckpoint& checkpoint) {
   return prior_of(checkpoint, tensors_of(checkpoint, "process.safetensors")).mean.sizes().vec();
 }
 
-std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const StoredCheckpoint& checkpoint,
-                                           const Model& model) {
+std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, StoredCheckpoint checkpoint, const Model& model) {
   const std::string file = (checkpoint.folder / "process.safetensors").string();
   const NamedTensors process = tensors_of(checkpoint, "process.safetensors");
   PriorStatistics prior = prior_of(checkpoint, process);
   const Layout layout(model.params());
-  FlatParameters params(layout, tensor_options(pipeline));
-  params.load(layout, tensors_of(checkpoint, "model.safetensors"), (checkpoint.folder / "model.safetensors").string());
-  FlatParameters ema(layout, params);
+  FlatParameters ema(layout, tensor_options(pipeline));
   const bool averaged = checkpoint.files.contains("ema.safetensors");
-  if (averaged)
-    ema.load(layout, tensors_of(checkpoint, "ema.safetensors"), (checkpoint.folder / "ema.safetensors").string());
-  else
-    ema.flat().copy_(params.flat());
-  apply_precision(pipeline, layout, params, ema);
+  load_weights(checkpoint, averaged ? "ema.safetensors" : "model.safetensors", layout, ema);
+  apply_precision(pipeline, layout, ema);
   auto corruption = make_corruption(pipeline, prior.mean.sizes().vec());
   Path path(table_from(process, "path.level", path_points, file), table_from(process, "path.sigma", path_points, file));
   return std::make_unique<TrainedModel>(TrainedModel{
-      std::make_shared<Process>(std::move(corruption), std::move(path)), std::move(prior), layout, std::move(params),
-      std::move(ema), state_from(content_of(checkpoint, "state.json"), (checkpoint.folder / "state.json").string())});
+      std::make_shared<Process>(std::move(corruption), std::move(path)), std::move(prior), layout, std::move(ema),
+      state_from(content_of(checkpoint, "state.json"), (checkpoint.folder / "state.json").string())});
 }
 
 TrainingLoop::TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Source> source, const Model& model,
@@ -127,8 +124,8 @@ TrainingLoop::TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Sourc
 
 TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop,
                                 const std::function<void(const TrainingProgress&)>& progress) {
-  if (const auto checkpoint = store_.newest())
-    resume(*checkpoint);
+  if (auto checkpoint = store_.newest())
+    resume(std::move(*checkpoint));
   else
     begin(stop);
   require_samplable();
@@ -153,23 +150,26 @@ void TrainingLoop::begin(const std::atomic<bool>& stop, const NamedTensors* weig
   const DataCalibration data(*source_, *corruption, options, calibration_images, calibration_batch, seed_);
   auto process = std::make_shared<Process>(corruption, select_path(pipeline_, data, &stop));
   const Layout layout(model_.params());
-  FlatParameters params(layout, options);
+  FlatParameters ema(layout, options);
   located(pipeline_.model, [&] {
     if (weights)
-      params.load(layout, *weights, "what is imported");
+      ema.load(layout, *weights, "what is imported");
     else if (model_.is_fitted())
-      model_.fit(params.views(), data, *corruption, &stop);
+      model_.fit(ema.views(), data, *corruption, &stop);
     else
-      model_.init(params.views(), seed_);
+      model_.init(ema.views(), seed_);
   });
-  params.views().changed();
-  FlatParameters ema(layout, params);
-  ema.flat().copy_(params.flat());
   ema.views().changed();
-  apply_precision(pipeline_, layout, params, ema);
+  if (pipeline_.train) {
+    params_ = std::make_unique<FlatParameters>(layout, ema);
+    params_->flat().copy_(ema.flat());
+    params_->views().changed();
+    apply_precision(pipeline_, layout, *params_);
+    moments_ = {at::zeros_like(params_->flat()), at::zeros_like(params_->flat())};
+  }
+  apply_precision(pipeline_, layout, ema);
   trained_ = std::make_unique<TrainedModel>(
-      TrainedModel{process, PriorStatistics::estimate(data), layout, std::move(params), std::move(ema), {}});
-  moments_ = {at::zeros_like(trained_->params.flat()), at::zeros_like(trained_->params.flat())};
+      TrainedModel{process, PriorStatistics::estimate(data), layout, std::move(ema), {}});
   cut_log(folder_.metrics_file(), [](const std::string&) { return false; });
   // Fitted, and so complete; or a place to go back to from the first step on.
   if (!pipeline_.train || pipeline_.train->text("on_nonfinite") == "rewind") save();
@@ -181,14 +181,20 @@ void TrainingLoop::require_samplable() const {
   Prior(trained_->prior, *trained_->process, {pipeline_.sample.text("prior"), pipeline_.sample.text("basis"), seed_});
 }
 
-void TrainingLoop::resume(const StoredCheckpoint& checkpoint) {
-  trained_ = load_trained(pipeline_, checkpoint, model_);
+void TrainingLoop::resume(StoredCheckpoint checkpoint) {
+  const std::string folder = checkpoint.folder.string();
+  if (pipeline_.train) {
+    const Layout layout(model_.params());
+    params_ = std::make_unique<FlatParameters>(layout, tensor_options(pipeline_));
+    load_weights(checkpoint, "model.safetensors", layout, *params_);
+    apply_precision(pipeline_, layout, *params_);
+    load_moments(checkpoint);
+  }
+  trained_ = load_trained(pipeline_, std::move(checkpoint), model_);
   TrainingState& state = trained_->state;
   if (!pipeline_.train) return;
-  load_moments(checkpoint);
   if (state.images < optimizer_.images) {
-    log_info(fmt::format("continuing from {} ({} of {} images)", checkpoint.folder.string(), state.images,
-                         optimizer_.images));
+    log_info(fmt::format("continuing from {} ({} of {} images)", folder, state.images, optimizer_.images));
     if (state.threads != at::get_num_threads()) {
       log_warning(
           fmt::format("the checkpoint was written with {} threads, this process has {}: the rest of the run is valid, "
@@ -206,11 +212,11 @@ void TrainingLoop::load_moments(const StoredCheckpoint& checkpoint) {
   const NamedTensors optimizer = tensors_of(checkpoint, "optimizer.safetensors");
   const auto moment = [&](const char* name) {
     const auto it = optimizer.find(name);
-    if (it == optimizer.end() || it->second.sizes() != trained_->params.flat().sizes()) {
+    if (it == optimizer.end() || it->second.sizes() != params_->flat().sizes()) {
       throw CheckpointError(fmt::format("checkpoint {}: optimizer.safetensors lacks \"{}\" or has it in another size",
                                         checkpoint.folder.string(), name));
     }
-    return it->second.to(trained_->params.flat().options()).contiguous();
+    return it->second.to(params_->flat().options()).contiguous();
   };
   moments_ = {moment("m"), moment("v")};
   if (!adapts_times()) return;
@@ -232,7 +238,7 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
   if (state.images >= optimizer_.images) return;
   const Objective objective(*trained_->process, objective_options(*pipeline_.train));
   state.threads = at::get_num_threads();
-  gradients_ = std::make_unique<FlatParameters>(trained_->layout, trained_->params);
+  gradients_ = std::make_unique<FlatParameters>(trained_->layout, *params_);
   const LoaderOptions options{pipeline_.train->integer("batch"), seed_, pipeline_.data.flag("flip"),
                               pipeline_.data.integer("workers")};
   Loader loader(source_, options, state.loader);
@@ -263,7 +269,7 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
 // x_t = C_t x_0 + sigma_t eps; x0_hat = x_t + f(x_t); the loss and its gradient; the model's vjp; one update.
 double TrainingLoop::step(const Objective& objective, const Batch& batch) {
   TrainedModel& m = *trained_;
-  const at::Tensor x_0 = batch.images.to(m.params.flat().options());
+  const at::Tensor x_0 = batch.images.to(params_->flat().options());
   const TrainingDraw draw =
       objective.draw(x_0, seed_, static_cast<uint64_t>(batch.first), static_cast<uint32_t>(m.state.step), losses_);
   const at::Tensor x_t = m.process->noisy(draw.at, x_0, draw.eps);
@@ -273,7 +279,7 @@ double TrainingLoop::step(const Objective& objective, const Batch& batch) {
   scope.random.purpose = Purpose::model;
   scope.random.sample = draw.sample;
   scope.random.step = static_cast<uint32_t>(m.state.step);
-  const ModelCall call{m.params.for_model(), draw.at, scope, true};
+  const ModelCall call{params_->for_model(), draw.at, scope, true};
   auto [f, saved] = model_.forward_saving(call, x_t);
   const Loss loss = objective.loss(draw, f.add_(x_t), x_0);
   model_.vjp(call, x_t, saved, loss.gradient, &gradients_->views(), false);
@@ -282,8 +288,8 @@ double TrainingLoop::step(const Objective& objective, const Batch& batch) {
   ++m.state.step;
   m.state.images += x_0.size(0);
   if (survives(loss.value, norm)) {
-    fused_step(m.params.flat(), gradients_->flat(), norm, moments_, m.ema.flat(), optimizer_, lr, ++m.state.updates);
-    m.params.views().changed();
+    fused_step(params_->flat(), gradients_->flat(), norm, moments_, m.ema.flat(), optimizer_, lr, ++m.state.updates);
+    params_->views().changed();
     m.ema.views().changed();
     objective.measure(draw, loss, losses_);
     m.state.window_loss += loss.value;
@@ -326,11 +332,11 @@ void TrainingLoop::rewind() {
   const auto checkpoint = store_.newest();
   if (!checkpoint) throw RunError("there is no checkpoint to go back to yet; lower train.learning_rate");
   TrainedModel& m = *trained_;
-  const std::string folder = checkpoint->folder.string();
-  m.params.load(m.layout, tensors_of(*checkpoint, "model.safetensors"), folder + "/model.safetensors");
-  m.ema.load(m.layout, tensors_of(*checkpoint, "ema.safetensors"), folder + "/ema.safetensors");
+  load_weights(*checkpoint, "model.safetensors", m.layout, *params_);
+  load_weights(*checkpoint, "ema.safetensors", m.layout, m.ema);
   load_moments(*checkpoint);
-  m.state.updates = state_from(content_of(*checkpoint, "state.json"), folder + "/state.json").updates;
+  m.state.updates =
+      state_from(content_of(*checkpoint, "state.json"), (checkpoint->folder / "state.json").string()).updates;
 }
 
 void TrainingLoop::log_window(double loss, double gradient_norm, double lr) {
@@ -349,7 +355,7 @@ void TrainingLoop::save() const {
   process["path.level"] = table_tensor(m.process->path().levels());
   process["path.sigma"] = table_tensor(m.process->path().sigmas());
   FileContents files = {{"process.safetensors", pack_tensors(process)},
-                        {"model.safetensors", pack_tensors(m.params.named(m.layout))},
+                        {"model.safetensors", pack_tensors((params_ ? *params_ : m.ema).named(m.layout))},
                         {"state.json", to_json(m.state).dump(1) + "\n"}};
   if (pipeline_.train) {
     files["ema.safetensors"] = pack_tensors(m.ema.named(m.layout));

@@ -30,12 +30,12 @@ struct TrainingProgress {
   double loss = 0;  // mean of the last window
 };
 
-// What a finished, interrupted or fitted model is made of, as checkpoints hold it.
+// What samples are drawn with, as checkpoints hold it. Of a fitted model `ema` are the weights themselves.
 struct TrainedModel {
   std::shared_ptr<const Process> process;
   PriorStatistics prior;
   Layout layout;
-  FlatParameters params, ema;
+  FlatParameters ema;
   TrainingState state;
 };
 
@@ -54,7 +54,7 @@ class TrainingLoop {
  private:
   void begin(const std::atomic<bool>& stop, const NamedTensors* weights = nullptr);
   void require_samplable() const;
-  void resume(const StoredCheckpoint& checkpoint);
+  void resume(StoredCheckpoint checkpoint);
   void load_moments(const StoredCheckpoint& checkpoint);
   bool adapts_times() const;
   void train(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress);
@@ -72,7 +72,7 @@ class TrainingLoop {
   CheckpointStore store_;
   uint64_t seed_;
   std::unique_ptr<TrainedModel> trained_;
-  std::unique_ptr<FlatParameters> gradients_;
+  std::unique_ptr<FlatParameters> params_, gradients_;  // where something is trained
   Moments moments_;
   LossHistogram losses_;  // of train.times = importance; saved beside the moments
   OptimizerOptions optimizer_;
@@ -81,8 +81,8 @@ class TrainingLoop {
 // The shape of the samples that a checkpoint's model was made for.
 SampleShape stored_shape(const StoredCheckpoint& checkpoint);
 
-// For sampling: the newest checkpoint of a run, or the given one. Throws CheckpointError.
-std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, const StoredCheckpoint& checkpoint,
-                                           const Model& model);
+// For sampling. The checkpoint's files, as large as the weights, go when it returns, if they were moved in. Throws
+// CheckpointError.
+std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, StoredCheckpoint checkpoint, const Model& model);
 
 }  // namespace sdpipe

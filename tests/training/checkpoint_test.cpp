@@ -84,6 +84,29 @@ TEST_CASE("a checkpoint reads back as it was saved, and latest points to it") {
   CHECK(names_in(folder / "checkpoints") == Names{"000000160", "000000320", "latest"});
 }
 
+TEST_CASE("for sampling, what only a training needs is verified, but not held") {
+  const TemporaryFolder folder;
+  FileContents trained = small(), fitted = small();
+  trained["ema.safetensors"] = small(3).at("model.safetensors");
+  fitted.erase("optimizer.safetensors");
+  const CheckpointStore store(folder.path());
+  store.save(160, trained, 2);
+  const auto held = [&] {
+    Names names;
+    for (const auto& [name, content] : read_checkpoint(folder / "000000160", Use::sampling).files) {
+      CHECK(content == trained.at(name));
+      names.insert(name);
+    }
+    return names;
+  };
+  CHECK(held() == Names{"ema.safetensors", "state.json"});
+  CHECK(newest_checkpoint(folder.path())->files == trained);
+  flip(folder / "000000160/optimizer.safetensors", 40);
+  CHECK_THROWS_AS(read_checkpoint(folder / "000000160", Use::sampling), CheckpointError);
+  store.save(160, fitted, 2);  // of a fitted model the weights are all there is
+  CHECK(held() == Names{"model.safetensors", "state.json"});
+}
+
 TEST_CASE("equal contents make equal checkpoints, byte for byte") {
   const TemporaryFolder folder;
   for (const char* name : {"a", "b"}) CheckpointStore(folder / name).save(160, small(), 2);
