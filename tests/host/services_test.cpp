@@ -27,10 +27,13 @@ at::Tensor input(int64_t batch, at::ScalarType dtype = at::kFloat) {
   return at::arange(batch * 10, at::TensorOptions(dtype)).view({batch, 1, 2, 5});
 }
 
-// y of the probe's apply, which does `act`.
+// y of the probe's apply, which does `act`: zero where that writes nothing, or it would be whatever the memory held.
 at::Tensor apply(ApplyAct act, int64_t batch = 3, at::ScalarType dtype = at::kFloat) {
   reset_acts();
-  acts().apply = std::move(act);
+  acts().apply = [act = std::move(act)](sdp::Call& call, const sdp::Point& at, const sdp_tensor* x, sdp_tensor* y) {
+    sdp::as_tensor(y).zero_();
+    act(call, at, x, y);
+  };
   return make_plugin_corruption(probe(SDP_KIND_CORRUPTION), {}, shape)
       ->apply(points(std::vector<double>(static_cast<size_t>(batch), 0.5)), input(batch, dtype));
 }
@@ -131,7 +134,6 @@ TEST_CASE("misuse of random is refused in words that name the plugin") {
     return [=](sdp::Call& call, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y) {
       sdp_tensor* out = call.scratch({rows, 4}, x);
       sdp::check(host_services().random(call.raw(), distribution, draw, out));
-      sdp::as_tensor(y).zero_();  // an output left unwritten is whatever the memory held
     };
   };
   CHECK_NOTHROW(apply(with(SDP_NORMAL, 4095, 3)));
