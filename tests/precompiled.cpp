@@ -1,0 +1,1 @@
+// Nothing: precompiled headers are made beside a source.
