@@ -83,6 +83,14 @@ void write_file(const std::filesystem::path& file, std::string_view content) {
   sync_folder(parent_of(file));
 }
 
+void require_writable(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) fail(folder, error.value());
+  if (!std::filesystem::is_directory(folder)) fail(folder, ENOTDIR);
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) fail(folder);
+}
+
 void sync_folder(const std::filesystem::path& folder) {
   Descriptor d(folder, O_RDONLY | O_DIRECTORY);
   d.sync();

@@ -16,6 +16,10 @@ std::string read_file(const std::filesystem::path& file);
 // file; then the old content is untouched and no temporary file is left.
 void write_file(const std::filesystem::path& file, std::string_view content);
 
+// Makes `folder` where it is missing. Throws std::system_error naming it where no file can be made in it: for the time
+// before a long computation whose result goes there.
+void require_writable(const std::filesystem::path& folder);
+
 // Makes a rename or a new entry in `folder` survive a power failure.
 void sync_folder(const std::filesystem::path& folder);
 

@@ -87,7 +87,7 @@ class CommandLine {
     verb->add_option("run", sample_.run, "Folder of a run, or of a checkpoint")->required();
     verb->add_option("overrides", sample_.overrides, "sampler.type=ddim, sample.steps=25, ...");
     verb->add_option("-o,--output", sample_.output,
-                     "Folder for the images; default: samples-NAME of the sampler, in the run's folder");
+                     "Folder for the images, in place of samples there; default: samples-SAMPLER-STEPS, in the run's");
     verb->callback([this] { action_ = [this] { return sample(session_, sample_); }; });
   }
 

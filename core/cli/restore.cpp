@@ -5,6 +5,7 @@
 #include <cmath>
 #include <regex>
 
+#include "core/base/files.hpp"
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
@@ -60,6 +61,8 @@ class RestoreVerb {
   }
 
   int execute() {
+    require_writable(output());
+    require_apart();
     look();
     rows_.push_back({"observed", to_byte_images(seen_.y)});
     rows_.push_back({"pseudo-inverse", to_byte_images(pseudo_inverses(seen_, pipeline().sample.integer("batch")))});
@@ -188,7 +191,6 @@ class RestoreVerb {
 
   // grid.png: an image in each row, clean (where known), observed, pseudo-inverse, restored. And the restored files.
   void write() const {
-    fs::create_directories(output());
     remove_earlier();
     std::vector<ByteImage> cells;
     const size_t count = std::min<size_t>(rows_[0].images.size(), grid_rows);
@@ -204,12 +206,25 @@ class RestoreVerb {
     }
   }
 
+  static bool is_result(const fs::path& file) {
+    static const std::regex restored(
+        fmt::format(R"(({})-[0-9]{{4,}}\.png|grid\.png)", join(restoration_methods(), "|")));
+    return std::regex_match(file.filename().string(), restored);
+  }
+
+  // What is to be restored must not be what the result takes the place of.
+  void require_apart() const {
+    for (const std::string& file : words_of(arguments_, false)) {
+      const fs::path whole = fs::weakly_canonical(file);
+      if (is_result(whole) && whole.parent_path() == fs::weakly_canonical(output()))
+        throw UsageError(fmt::format("{} would be replaced by the result; name another folder with -o", file));
+    }
+  }
+
   // Pictures of an earlier restoration, which the new grid does not show.
   void remove_earlier() const {
-    const std::regex restored(fmt::format(R"(({})-[0-9]{{4,}}\.png)", join(restoration_methods(), "|")));
     for (const auto& entry : fs::directory_iterator(output())) {
-      if (entry.is_regular_file() && std::regex_match(entry.path().filename().string(), restored))
-        fs::remove(entry.path());
+      if (entry.is_regular_file() && is_result(entry.path())) fs::remove(entry.path());
     }
   }
 

@@ -18,6 +18,10 @@ int sample(Session& session, const SampleArguments& arguments) {
   const Model model = make_model(pipeline, stored_shape(checkpoint));
   const auto trained = load_trained(pipeline, std::move(checkpoint), model);
   const std::string id = pipeline.sampler.plugin->id();
+  const fs::path output = arguments.output.empty()
+                              ? found.folder / fmt::format("samples-{}-{}", id, pipeline.sample.integer("steps"))
+                              : arguments.output;
+  require_writable(output);  // before hours of sampling, not after
   const int64_t count = pipeline.sample.integer("count");
   Progress progress(fmt::format("sample {}", id), "images", 0, static_cast<uint64_t>(count), session.progress());
   const SampleRequest request{count, &stop_requested(),
@@ -29,10 +33,6 @@ int sample(Session& session, const SampleArguments& arguments) {
     throw Stopped("stopped before the samples were complete; nothing was written");
   }
   progress.finish();
-  const fs::path output = arguments.output.empty()
-                              ? found.folder / fmt::format("samples-{}-{}", id, pipeline.sample.integer("steps"))
-                              : arguments.output;
-  fs::create_directories(output);
   write_sample_files(output, set.images);
   fmt::print("{}\n", (output / "grid.png").string());
   return 0;

@@ -16,7 +16,7 @@ int check(Session& session, const std::filesystem::path& file, const std::vector
 
 struct SampleArguments {
   std::filesystem::path run;     // a run's folder, or a checkpoint in it
-  std::filesystem::path output;  // default: the run's samples/
+  std::filesystem::path output;  // default: the run's samples-SAMPLER-STEPS/
   std::vector<std::string> overrides;
 };
 int sample(Session& session, const SampleArguments& arguments);

@@ -54,6 +54,20 @@ TEST_CASE("where a file cannot be written, the error names it and what was there
   CHECK_FALSE(fs::exists(folder / "none"));
 }
 
+TEST_CASE("a folder for what comes later is made at once, and one that cannot be is named") {
+  const testing::TemporaryFolder folder;
+  require_writable(folder / "new/inner");
+  CHECK(fs::is_directory(folder / "new/inner"));
+  require_writable(folder / "new/inner");
+  write_file(folder / "file", "x");
+  CHECK_THROWS_WITH(require_writable(folder / "file"), (folder / "file").string() + ": Not a directory");
+  CHECK_THROWS_WITH(require_writable(folder / "file/inner"), (folder / "file/inner").string() + ": Not a directory");
+  if (::geteuid() == 0) return;  // who may write everywhere
+  fs::permissions(folder / "new", fs::perms::owner_read | fs::perms::owner_exec);
+  CHECK_THROWS_WITH(require_writable(folder / "new"), (folder / "new").string() + ": Permission denied");
+  fs::permissions(folder / "new", fs::perms::owner_all);
+}
+
 TEST_CASE("a full device is reported and the old content stays") {
   const testing::TemporaryFolder folder;
   const fs::path file = folder / "f";

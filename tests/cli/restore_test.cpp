@@ -270,6 +270,9 @@ TEST_CASE("what cannot be restored is refused in a sentence") {
                 "guidance");
   check_refusal({"large.png", "--level", "1"}, 4,
                 "\"large.png\" is 1 x 9 x 9, but the run's images are 1 x 8 x 8 (channels x height x width)");
+  check_refusal({"again/grid.png", "--level", "1", "-o", "again"}, 2,
+                "again/grid.png would be replaced by the result; name another folder with -o");
+  check_refusal({"a.png", "--level", "1", "-o", "a.png"}, 5, "a.png: Not a directory");
   check_refusal({"none.png", "--level", "1"}, 4, "\"none.png\" cannot be read: No such file or directory");
   check_refusal({"--held-out", "41"}, 4,
                 "--held-out 41: there are 40 images of 1 x 8 x 8 from \"data/t10k-images-idx3-ubyte\" (idx)");
