@@ -107,6 +107,12 @@ void point_latest(const fs::path& parent, const std::string& name) {
 
 StoredCheckpoint read_checkpoint(const fs::path& folder, Use use) {
   const fs::path manifest_file = folder / manifest_name;
+  if (!fs::exists(folder)) {
+    throw CheckpointError(
+        fmt::format("checkpoint {} is not there; where a training goes on, newer ones take the place of older: run the "
+                    "command again, or name another",
+                    folder.string()));
+  }
   if (!fs::exists(manifest_file)) damaged(manifest_file, "the file is missing");
   StoredCheckpoint checkpoint{folder, {}};
   try {
@@ -155,6 +161,7 @@ std::optional<StoredCheckpoint> newest_checkpoint(const fs::path& folder, Use us
     try {
       return read_checkpoint(candidate, use);
     } catch (const CheckpointError& e) {
+      if (!fs::exists(candidate)) return newest_checkpoint(folder, use);  // a training beside this has gone on
       if (candidate == all.back())
         throw CheckpointError(
             fmt::format("no checkpoint in {} is whole; the last reason: {}", folder.string(), e.what()));
@@ -211,6 +218,7 @@ std::optional<StoredCheckpoint> CheckpointStore::newest() const {
     fs::remove_all(aside);
     fs::rename(folder, aside);
     log_warning(fmt::format("{} is now {}", folder.string(), aside.string()));
+    point_latest(folder_, found->folder.filename().string());
   }
   return found;
 }

@@ -139,7 +139,6 @@ TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop,
 void TrainingLoop::begin_with(const NamedTensors& weights, const std::atomic<bool>& stop) {
   begin(stop, &weights);
   require_samplable();
-  trained_->state.threads = at::get_num_threads();
   save();
 }
 
@@ -170,6 +169,7 @@ void TrainingLoop::begin(const std::atomic<bool>& stop, const NamedTensors* weig
   apply_precision(pipeline_, layout, ema);
   trained_ = std::make_unique<TrainedModel>(
       TrainedModel{process, PriorStatistics::estimate(data), layout, std::move(ema), {}});
+  trained_->state.threads = at::get_num_threads();
   cut_log(folder_.metrics_file(), [](const std::string&) { return false; });
   // Fitted, and so complete; or a place to go back to from the first step on.
   if (!pipeline_.train || pipeline_.train->text("on_nonfinite") == "rewind") save();
