@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <sstream>
 
 #include "core/base/files.hpp"
@@ -11,6 +13,7 @@
 #include "core/cli/verbs.hpp"
 #include "core/config/resolved.hpp"
 #include "core/diffusion/assembly.hpp"
+#include "core/host/services.hpp"
 #include "core/report/numbers.hpp"
 #include "core/training/diffusers_config.hpp"
 #include "core/training/weight_names.hpp"
@@ -46,7 +49,7 @@ FittedWeights fitted_to(const Pipeline& pipeline, const WeightSource& source, co
   const std::string& id = pipeline.model.plugin->id();
   if (model.is_fitted()) throw UsageError(fmt::format("model \"{}\" is fitted to the data and takes no weights", id));
   require_same_network(source, pipeline, shape);
-  return fit_weights(source, model.params(), pipeline.model.settings,
+  return fit_weights(source, model.params(), pipeline.model.settings, tensor_options(pipeline),
                      fmt::format("model \"{}\" of {}", id, pipeline.source));
 }
 
@@ -65,23 +68,15 @@ std::string table_of(const PluginChoice& model) {
 
 // The [model] table that the weights were trained with, where they were trained by sdpipe.
 std::string trained_table(Session& session, const WeightSource& source) {
-  const auto written = source.metadata.find("model");
-  if (written != source.metadata.end()) return written->second;
+  if (std::string written = source.exported_table(); !written.empty()) return written;
   if (source.kind != WeightSource::Kind::checkpoint) return "";
-  const fs::path run = source.place.parent_path().parent_path();
-  return table_of(load_pipeline(run / "resolved.toml", {}, session.registry()).model);
-}
-
-// Not all of that shows in the shapes, but a fine-tuning may choose some of it.
-void warn_of_other_settings(Session& session, const WeightSource& source, const PluginChoice& model) {
-  std::istringstream before(trained_table(session, source));
-  const std::string now = table_of(model);
-  std::vector<std::string> changed;
-  for (std::string line; std::getline(before, line);) {
-    if (now.find(line + "\n") == std::string::npos) changed.push_back(line);
+  try {
+    return table_of(load_pipeline(source.run / "resolved.toml", {}, session.registry()).model);
+  } catch (const Error& e) {  // a copied checkpoint, a plugin that is not here: the weights may be right all the same
+    log_warning(
+        fmt::format("which [model] the weights were trained with is not known, and so not compared: {}", e.what()));
+    return "";
   }
-  if (!changed.empty())
-    log_warning(fmt::format("the weights were trained with another [model]: there {}", join(changed, ", ")));
 }
 
 void tell(const WeightSource& source, const Pipeline& pipeline, const FittedWeights& weights) {
@@ -93,33 +88,86 @@ void tell(const WeightSource& source, const Pipeline& pipeline, const FittedWeig
   if (weights.dtypes != wanted) log_info(fmt::format("  {} was converted to {}", weights.dtypes, wanted));
 }
 
-// The pipeline, or each of its variants, with the folder of its run.
+// The pipeline, or each of its variants.
 struct Single {
+  std::string variant;  // empty: the pipeline itself
   const Pipeline* pipeline;
-  fs::path folder;
   FittedWeights weights;
 };
 
-std::vector<Single> singles_of(const Experiment& experiment, const fs::path& run) {
+std::vector<Single> singles_of(const Experiment& experiment) {
   std::vector<Single> singles;
-  if (experiment.variants.empty()) singles.push_back({&experiment.base, run, {}});
-  for (const Variant& v : experiment.variants) singles.push_back({&v.pipeline, variant_folder(run, v.name), {}});
+  if (experiment.variants.empty()) singles.push_back({"", &experiment.base, {}});
+  for (const Variant& v : experiment.variants) singles.push_back({v.name, &v.pipeline, {}});
   return singles;
 }
 
+std::vector<std::string> lines_of(const std::string& text) {
+  std::istringstream in(text);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+// Not all of that shows in the shapes, but a fine-tuning may choose some of it.
+void warn_of_other_settings(Session& session, const WeightSource& source, const std::vector<Single>& singles) {
+  const std::vector<std::string> before = lines_of(trained_table(session, source));
+  for (const Single& single : singles) {
+    const std::vector<std::string> now = lines_of(table_of(single.pipeline->model));
+    std::vector<std::string> changed;
+    std::copy_if(before.begin(), before.end(), std::back_inserter(changed),
+                 [&](const std::string& line) { return std::find(now.begin(), now.end(), line) == now.end(); });
+    if (!changed.empty())
+      log_warning(fmt::format("{}the weights were trained with another [model]: there {}",
+                              single.variant.empty() ? "" : fmt::format("variant {}: ", single.variant),
+                              join(changed, ", ")));
+  }
+}
+
 void write(Session& session, const Experiment& experiment, const OpenedData& data, const WeightSource& source,
-           const std::vector<Single>& singles, const fs::path& run) {
-  const RunFolder folder(run);
+           const std::vector<Single>& singles, const RunFolder& folder) {
   const std::string origin = origin_of(source);
   for (const Single& single : singles) {
+    if (stop_requested()) throw Cancelled();
     std::optional<RunFolder> inner;
-    if (!experiment.variants.empty()) inner.emplace(single.folder);
-    const Experiment alone{
-        *single.pipeline, {}, experiment.variants.empty() ? experiment.grids : std::vector<AblationGrid>()};
-    begin_pipeline(session, alone, data, inner ? *inner : folder, single.weights.tensors);
-    write_file(single.folder / "weights.json", origin);
+    if (!single.variant.empty()) inner.emplace(variant_folder(folder.path(), single.variant));
+    const RunFolder& its = inner ? *inner : folder;
+    const Experiment alone{*single.pipeline, {}, inner ? std::vector<AblationGrid>() : experiment.grids};
+    begin_pipeline(session, alone, data, its, single.weights.tensors);
+    write_file(its.path() / "weights.json", origin);
   }
   if (!experiment.variants.empty()) update_file(folder.resolved_file(), to_toml(experiment));
+}
+
+// In one step. What stands there goes aside first, and comes back where nothing follows it.
+void put_in_place(const fs::path& made, const fs::path& run) {
+  const fs::path aside = move_run_aside(run);
+  std::error_code error;
+  fs::rename(made, run, error);
+  if (error && !aside.empty()) fs::rename(aside, run);
+  if (error) throw std::system_error(error, run.string());
+  sync_folder(fs::absolute(run).parent_path());
+  if (!aside.empty())
+    log_info(
+        fmt::format("the old {} is now {}", fs::exists(aside / "resolved.toml") ? "run" : "folder", aside.string()));
+}
+
+// Beside its place, and moved there whole: an error, a signal or a killed process must not leave some of the variants,
+// whose others `sdpipe run` would begin at random.
+void make_run(Session& session, const Experiment& experiment, const OpenedData& data, const WeightSource& source,
+              const std::vector<Single>& singles, const fs::path& run) {
+  const RunFolder folder(run.parent_path() / fmt::format(".{}.importing", run.filename().string()));
+  for (const fs::directory_entry& left : fs::directory_iterator(folder.path())) {
+    if (left.path().filename() != ".lock") fs::remove_all(left.path());  // by an import that was killed
+  }
+  try {
+    write(session, experiment, data, source, singles, folder);
+    put_in_place(folder.path(), run);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(folder.path(), ignored);
+    throw;
+  }
 }
 
 // ------------------------------------------------------------------------------------------------------------ export
@@ -143,11 +191,26 @@ void check_target(const ExportArguments& arguments, bool folder) {
   if (!arguments.force) throw UsageError(fmt::format("{} is there already; --force replaces it", target.string()));
 }
 
-// config.json last: a folder without it is none that diffusers would load.
+// All forms in which diffusers looks for weights: one file, an index with its shards, both in half precision, pickles.
+std::vector<fs::path> weights_in(const fs::path& folder) {
+  std::vector<fs::path> found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (entry.path().filename().string().starts_with("diffusion_pytorch_model") && !entry.is_directory())
+      found.push_back(entry.path());
+  }
+  return found;
+}
+
+// config.json goes first and comes last: without it diffusers loads nothing, and so never old weights with the new
+// network or the other way round. No old weights stay, because diffusers prefers an index with shards to the one file.
 void write_diffusers(const WeightSource& source, const PluginChoice& model, const fs::path& folder) {
+  const std::string weights = exported(source, model), config = diffusers_config(model.settings, source.sample);
   fs::create_directories(folder);
-  write_file(folder / "diffusion_pytorch_model.safetensors", exported(source, model));
-  write_file(folder / "config.json", diffusers_config(model.settings, source.sample));
+  fs::remove(folder / "config.json");
+  sync_folder(folder);
+  for (const fs::path& old : weights_in(folder)) fs::remove(old);
+  write_file(folder / "diffusion_pytorch_model.safetensors", weights);
+  write_file(folder / "config.json", config);
 }
 
 }  // namespace
@@ -157,18 +220,14 @@ int weights_import(Session& session, const ImportArguments& arguments) {
   const Experiment experiment = session.load_experiment(arguments.file, arguments.overrides);
   const fs::path run = session.runs / experiment.base.run.text("name");
   if (!arguments.fresh) refuse_existing_run(run);
+  if (fs::exists(run)) const RunFolder not_in_use(run);  // said before the work, not at its end
   const WeightSource source = open_weights(arguments.source, arguments.raw);
   const auto images = std::shared_ptr<const Source>(open_source(data_options(experiment.base)));
-  std::vector<Single> singles = singles_of(experiment, run);
+  std::vector<Single> singles = singles_of(experiment);
   for (Single& single : singles) single.weights = fitted_to(*single.pipeline, source, sample_shape(images->shape()));
-  const Pipeline& first = *singles.front().pipeline;
-  tell(source, first, singles.front().weights);
-  warn_of_other_settings(session, source, first.model);
-  if (arguments.fresh) {
-    if (const fs::path aside = move_run_aside(run); !aside.empty())
-      log_info(fmt::format("the old run is now {}", aside.string()));
-  }
-  write(session, experiment, {images, images->content_hash()}, source, singles, run);
+  tell(source, *singles.front().pipeline, singles.front().weights);
+  warn_of_other_settings(session, source, singles);
+  make_run(session, experiment, {images, images->content_hash()}, source, singles, run);
   fmt::print("{}\n", run.string());
   return 0;
 }

@@ -13,7 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // Beside the network in a folder of weights alone, or in the next one of a whole pipeline of diffusers'.
-std::string scheduler_of(const fs::path& folder) {
+std::string scheduler_of(const fs::path& place) {
+  const fs::path folder = fs::is_directory(place) ? place : place.parent_path();
   for (const fs::path& file :
        {folder / "scheduler_config.json", folder / ".." / "scheduler" / "scheduler_config.json"}) {
     if (fs::exists(file)) return read_file(file);
@@ -23,8 +24,7 @@ std::string scheduler_of(const fs::path& folder) {
 
 // A [model] table for these weights, where one can be said: by sdpipe when it exported them, or by config.json.
 std::string table_for(Session& session, const WeightSource& source, const NamingScheme& scheme) {
-  const auto written = source.metadata.find("model");
-  if (written != source.metadata.end()) return written->second;
+  if (std::string written = source.exported_table(); !written.empty()) return written;
   if (source.config.empty()) return "";
   const Plugin* plugin = scheme.type.empty() ? nullptr : session.registry().find(SDP_KIND_MODEL, scheme.type);
   return plugin ? model_table(source.config, scheme.type, plugin->schema) + meaning_lines(scheduler_of(source.place))
@@ -61,7 +61,7 @@ void print_checkpoint(const WeightSource& source) {
   const Json state = Json::parse(source.state);
   fmt::print("trained    {} images in {} steps\n", grouped(state.value("images", uint64_t{0})),
              grouped(state.value("step", uint64_t{0})));
-  const fs::path origin = source.place.parent_path().parent_path() / "weights.json";
+  const fs::path origin = source.run / "weights.json";
   if (!fs::exists(origin)) return;
   const Json from = Json::parse(read_file(origin), nullptr, false);
   if (from.is_object()) fmt::print("begun with {}\n", from.value("place", "weights from elsewhere"));
@@ -75,7 +75,8 @@ void print_text(const WeightSource& source, const NamingScheme& scheme, const st
              grouped(sums.bytes), dtypes_of(source.tensors));
   if (!source.state.empty()) print_checkpoint(source);
   for (const auto& [key, value] : source.metadata) {
-    if (key != "model") fmt::print("metadata   {} = {}\n", key, value);
+    const bool is_table = key == "model" && !source.exported_table().empty();  // printed last
+    if (!is_table) fmt::print("metadata   {} = {}\n", key, value);
   }
   size_t width = 0;
   for (const StoredTensor& t : source.tensors) width = std::max(width, t.name.size());

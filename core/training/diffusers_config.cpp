@@ -62,6 +62,27 @@ Json parsed(const std::string& config) {
   return json;
 }
 
+[[noreturn]] void refuse(const std::string& file, const std::string& key, const std::string& why) {
+  throw CheckpointError(fmt::format("{}: \"{}\" must {}", file, key, why));
+}
+
+// Empty where the key is not there.
+std::string word(const Json& json, const std::string& file, const std::string& key) {
+  const auto it = json.find(key);
+  if (it == json.end()) return "";
+  if (!it->is_string()) refuse(file, key, fmt::format("be a string, not {}", it->type_name()));
+  return it->get<std::string>();
+}
+
+std::vector<std::string> words_in(const Json& list, const std::string& key) {
+  std::vector<std::string> words;
+  for (const Json& item : list) {
+    if (!item.is_string()) refuse("config.json", key, fmt::format("hold strings alone, not {}", item.type_name()));
+    words.push_back(item.get<std::string>());
+  }
+  return words;
+}
+
 // Old files say UNetResDownBlock2D for DownBlock2D.
 std::string plain_type(const std::string& name) { return name.starts_with("UNetRes") ? name.substr(7) : name; }
 
@@ -116,30 +137,53 @@ std::string toml_of(const Json& value, const Param& param) {
     const bool none = std::find(param.choices.begin(), param.choices.end(), "none") != param.choices.end();
     return param.type == ParamType::integer || param.type == ParamType::real ? "0" : none ? "\"none\"" : "\"\"";
   }
-  const bool list = value.is_array() && !value.empty() && value[0].is_string();
-  if (list && (param.type == ParamType::string || param.type == ParamType::choice))
-    return toml_text(join(value.get<std::vector<std::string>>(), ", "));
+  if (value.is_array() && (param.type == ParamType::string || param.type == ParamType::choice))
+    return toml_text(join(words_in(value, param.key), ", "));
   return value.dump();
 }
 
-Json with_plain_types(Json value) {
-  for (Json& item : value) item = plain_type(item.get<std::string>());
-  return value;
+std::vector<std::string> plain_types(const Json& list, const std::string& key) {
+  std::vector<std::string> types = words_in(list, key);
+  for (std::string& type : types) type = plain_type(type);
+  return types;
 }
 
-void compare(const std::string& key, const Json& said, const Settings& settings, std::vector<std::string>& found) {
-  const bool types = has_words(key) && said.is_array() && !said.empty() && said[0].is_string();
-  const Json value = types ? with_plain_types(said) : said;
+// `where` it is said: "in config.json".
+void compare(const std::string& key, const Json& said, const std::string& where, const Settings& settings,
+             std::vector<std::string>& found) {
+  const Json value = has_words(key) && said.is_array() ? Json(plain_types(said, key)) : said;
   if (const Settings::Entry* entry = settings.find(key)) {
     const Json own = json_of(key, entry->value);
     if (!same(own, value))
-      found.push_back(fmt::format("{}: {} in config.json, {} in [model]", key, value.dump(), own.dump()));
+      found.push_back(fmt::format("{}: {} {}, {} in [model]", key, value.dump(), where, own.dump()));
     return;
   }
   const Argument* a = argument(key);
   if (a && same(Json::parse(a->otherwise), value)) return;
-  found.push_back(fmt::format("{}: {} in config.json, which this model does not offer", key, value.dump()));
+  found.push_back(fmt::format("{}: {} {}, which this model does not offer", key, value.dump(), where));
 }
+
+// Twice the channels where the network learned the variance too.
+int64_t output_channels(const Settings& settings, int64_t channels) {
+  const Settings::Entry* entry = settings.find("learn_sigma");
+  return entry && std::get<bool>(entry->value) ? 2 * channels : channels;
+}
+
+// What config.json does not say in a key of [model]'s own.
+std::string implied_lines(const Json& json) {
+  std::string text;
+  const auto channels = [&](const char* key) { return json.value(key, Json()); };
+  if (channels("in_channels").is_number_integer() && channels("out_channels").is_number_integer() &&
+      channels("out_channels") == 2 * channels("in_channels").get<int64_t>())
+    text += "learn_sigma = true\n";
+  if (json.value("time_embedding_type", Json()) == "fourier") text += "condition = \"sigma\"\n";
+  const Json times = json.value("num_train_timesteps", Json());
+  if (json.value("time_embedding_type", Json()) == "learned" && times.is_number_integer())
+    text += fmt::format("condition_scale = {}\n", times.get<int64_t>() - 1);
+  return text;
+}
+
+bool is_compared(const std::string& key) { return !key.starts_with("_") && key != "sample_size" && key != "dropout"; }
 
 }  // namespace
 
@@ -150,33 +194,43 @@ std::string model_table(const std::string& config, const std::string& type, cons
     const auto it = json.find(param.key);
     if (it != json.end() && !is_of_data(param.key)) text += fmt::format("{} = {}\n", param.key, toml_of(*it, param));
   }
-  return text;
+  return text + implied_lines(json);
 }
 
 std::vector<std::string> config_differences(const std::string& config, const Settings& settings,
                                             const SampleShape& shape) {
   std::vector<std::string> found;
   const Json json = parsed(config);
-  if (const std::string name = json.value("_class_name", network); name != network)
+  if (const std::string name = word(json, "config.json", "_class_name"); !name.empty() && name != network)
     found.push_back(fmt::format("_class_name: {} in config.json, and {} alone is known here", name, network));
   for (const auto& item : json.items()) {
     const std::string& key = item.key();
     if (key == "in_channels" || key == "out_channels") {
-      if (item.value() != Json(shape[0]))
-        found.push_back(fmt::format("{}: {} in config.json, the data has {}", key, item.value().dump(), shape[0]));
-    } else if (!key.starts_with("_") && key != "sample_size" && key != "dropout") {
-      compare(key, item.value(), settings, found);
+      const int64_t own = key == "in_channels" ? shape[0] : output_channels(settings, shape[0]);
+      if (item.value() != Json(own))
+        found.push_back(fmt::format("{}: {} in config.json, {} by data and [model]", key, item.value().dump(), own));
+    } else if (is_compared(key)) {
+      compare(key, item.value(), "in config.json", settings, found);
     }
+  }
+  for (const Argument& a : arguments) {
+    if (is_compared(a.key) && !json.contains(a.key))
+      compare(a.key, Json::parse(a.otherwise), "by diffusers' default", settings, found);
   }
   return found;
 }
 
 std::string meaning_lines(const std::string& scheduler) {
   const Json json = Json::parse(scheduler, nullptr, false);
-  const std::string said = json.is_object() ? json.value("prediction_type", "") : "";
-  if (said == "epsilon" || said == "sample")
-    return fmt::format("output = \"{}\"  # scheduler_config.json: prediction_type = \"{}\"\nprocess = \"vp\"\n",
-                       said == "sample" ? "clean" : said, said);
+  const std::string said = json.is_object() ? word(json, "scheduler_config.json", "prediction_type") : "";
+  if (said == "epsilon" || said == "sample") {
+    const bool linear = json.value("beta_schedule", Json()) == "linear";
+    return fmt::format("output = \"{}\"  # scheduler_config.json: prediction_type = \"{}\"\nprocess = \"vp\"{}\n",
+                       said == "sample" ? "clean" : said, said,
+                       linear ? "  # beta_schedule = \"linear\": [schedule] type = \"vp\", path = \"linear_beta\"" : "");
+  }
+  if (!said.empty())
+    return fmt::format("# scheduler_config.json: prediction_type = {}, which is not offered\n", toml_text(said));
   return "# config.json does not say what the output means; of most published networks:\n"
          "# output = \"epsilon\"\n# process = \"vp\"\n";
 }
@@ -188,7 +242,7 @@ std::string diffusers_config(const Settings& settings, const SampleShape& shape)
     json[a.key] = entry ? json_of(a.key, entry->value) : Json::parse(a.otherwise);
   }
   json["in_channels"] = shape[0];
-  json["out_channels"] = shape[0];
+  json["out_channels"] = output_channels(settings, shape[0]);
   json["sample_size"] = shape[1] == shape[2] ? Json(shape[1]) : Json({shape[1], shape[2]});
   return json.dump(2) + "\n";
 }

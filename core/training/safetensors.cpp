@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <set>
 
 #include "core/base/error.hpp"
@@ -23,12 +24,50 @@ struct Dtype {
 constexpr Dtype dtypes[] = {{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2},
                             {"I8", 1},  {"U64", 8}, {"U32", 4}, {"U16", 2},  {"U8", 1},  {"BOOL", 1}};
 
+// Its keys without the file's order: the ordered kind looks through all of them for each that is added, which a header
+// of millions of names turns into hours. Tensors are sorted by their data anyway.
+using Header = nlohmann::json;
+
+// The first key that stands twice in one object. A pass of its own, because the parser keeps the last of the two, and
+// with a callback looks through the whole of an object at the end of every object in it.
+class RepeatedKey : public nlohmann::json_sax<Header> {
+ public:
+  std::optional<std::string> found;
+
+  bool key(string_t& name) override {
+    if (keys_.back().insert(name).second) return true;
+    found = name;
+    return false;
+  }
+  bool start_object(std::size_t) override {
+    keys_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    keys_.pop_back();
+    return true;
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(std::size_t, const std::string&, const JsonError&) override { return false; }
+
+ private:
+  std::vector<std::set<std::string>> keys_;  // of the objects that are open
+};
+
 class Reader {
  public:
   Reader(std::string_view content, const std::string& name) : content_(content), name_(name) {}
 
   SafetensorsFile read() {
-    const Json header = parse_header();
+    const Header header = parse_header();
     SafetensorsFile file;
     for (const auto& [key, value] : header.items()) {
       if (key == "__metadata__")
@@ -45,7 +84,7 @@ class Reader {
     throw CheckpointError(fmt::format("{}: not a valid safetensors file: {}", name_, why));
   }
 
-  Json parse_header() {
+  Header parse_header() {
     if (content_.size() < prefix) refuse("it is shorter than the 8 bytes of the header's length");
     uint64_t length = 0;
     for (size_t i = prefix; i-- > 0;) length = length << 8 | static_cast<unsigned char>(content_[i]);
@@ -53,29 +92,23 @@ class Reader {
       refuse(fmt::format("the header claims {} bytes, the file has {}", length, content_.size()));
     }
     data_ = content_.substr(prefix + length);
-    Json header = parse_json(content_.substr(prefix, length));
+    Header header = parse_json(content_.substr(prefix, length));
     if (!header.is_object()) refuse("the header is not a JSON object");
     return header;
   }
 
-  Json parse_json(std::string_view text) const {
-    std::vector<std::set<std::string>> keys;
-    const auto no_duplicates = [&](int, Json::parse_event_t event, Json& value) {
-      if (event == Json::parse_event_t::object_start) keys.emplace_back();
-      if (event == Json::parse_event_t::object_end) keys.pop_back();
-      if (event == Json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second) {
-        refuse(fmt::format("the header holds \"{}\" twice", value.get<std::string>()));
-      }
-      return true;
-    };
+  Header parse_json(std::string_view text) const {
+    RepeatedKey repeated;
+    Header::sax_parse(text, &repeated);  // what is no JSON is said below
+    if (repeated.found) refuse(fmt::format("the header holds \"{}\" twice", *repeated.found));
     try {
-      return Json::parse(text, no_duplicates);
+      return Header::parse(text);
     } catch (const JsonError& e) {
       refuse(fmt::format("the header is not valid JSON: {}", e.what()));
     }
   }
 
-  void read_metadata(const Json& value, std::map<std::string, std::string>& metadata) const {
+  void read_metadata(const Header& value, std::map<std::string, std::string>& metadata) const {
     if (!value.is_object()) refuse("__metadata__ is not an object");
     for (const auto& [key, text] : value.items()) {
       if (!text.is_string()) refuse(fmt::format("__metadata__ \"{}\" is not a string", key));
@@ -83,7 +116,7 @@ class Reader {
     }
   }
 
-  StoredTensor read_tensor(const std::string& key, const Json& value) const {
+  StoredTensor read_tensor(const std::string& key, const Header& value) const {
     if (!value.is_object() || value.size() != 3 || !value.contains("dtype") || !value.contains("shape") ||
         !value.contains("data_offsets") || !value["dtype"].is_string()) {
       refuse(fmt::format("tensor \"{}\" must have dtype, shape and data_offsets, and nothing else", key));
@@ -112,10 +145,10 @@ class Reader {
     return tensor;
   }
 
-  std::vector<uint64_t> numbers(const std::string& key, const Json& list) const {
+  std::vector<uint64_t> numbers(const std::string& key, const Header& list) const {
     std::vector<uint64_t> values;
     if (!list.is_array()) refuse(fmt::format("tensor \"{}\": shape and data_offsets must be lists", key));
-    for (const Json& n : list) {
+    for (const Header& n : list) {
       if (!n.is_number_unsigned())
         refuse(fmt::format("tensor \"{}\": shape and data_offsets hold whole numbers, not negative", key));
       values.push_back(n.get<uint64_t>());

@@ -24,9 +24,11 @@ struct Scheme {
   const char* source;
   const char* type;
   bool diffusers;
+  const char* also = "";
 };
 constexpr Scheme schemes[] = {
-    {"all_modules.0.", "score_sde's NCSN++ and DDPM++", "ncsnpp", false},
+    {"all_modules.0.", "score_sde's NCSN++, DDPM++ or DDPM", "ncsnpp", false,
+     "for its DDPM with resblock_type = \"ddpm\", fir = false, progressive_input = \"none\", skip_rescale = false"},
     {"temb.dense.0.weight", "the DDPM of the ddim repository", "ddpm", false},
     {"input_blocks.0.0.weight", "guided-diffusion's UNet", "adm", false},
     {"down_blocks.0.resnets.0.conv1.weight", "diffusers' UNet2DModel", "unet2d", true},
@@ -60,8 +62,12 @@ std::vector<Named> without_wrappers(const std::vector<StoredTensor>& tensors, st
 class Fitting {
  public:
   Fitting(const WeightSource& source, const std::vector<ModelParamInfo>& params, const Settings& settings,
-          const std::string& model)
-      : source_(source), settings_(settings), model_(model), named_(without_wrappers(source.tensors, &fitted_.notes)) {
+          const at::TensorOptions& options, const std::string& model)
+      : source_(source),
+        settings_(settings),
+        options_(options),
+        model_(model),
+        named_(without_wrappers(source.tensors, &fitted_.notes)) {
     for (const ModelParamInfo& p : params) wanted_[p.name] = &p;
   }
 
@@ -162,22 +168,24 @@ class Fitting {
   }
 
   void take(const std::string& name, const StoredTensor& stored) {
-    at::Tensor t;
-    if (stored.dtype.starts_with("F") || stored.dtype == "BF16") t = tensor_of(stored).view(wanted_[name]->shape);
-    if (!t.defined())
-      problems_["no floats"].push_back(fmt::format("{} {}", stored.name, stored.dtype));
-    else if (!at::isfinite(t).all().item<bool>())
-      problems_["not finite"].push_back(stored.name);
+    if (!stored.dtype.starts_with("F") && stored.dtype != "BF16")
+      return problems_["no floats"].push_back(fmt::format("{} {}", stored.name, stored.dtype));
+    const at::Tensor given = tensor_of(stored).view(wanted_[name]->shape), taken = given.to(options_);
+    if (is_finite(taken))
+      fitted_.tensors[name] = taken;
     else
-      fitted_.tensors[name] = std::move(t);
+      problems_[is_finite(given) ? "too large for the run's precision" : "not finite"].push_back(stored.name);
   }
+
+  static bool is_finite(const at::Tensor& t) { return at::isfinite(t).all().item<bool>(); }
 
   void refuse_problems() const {
     if (problems_.empty()) return;
     std::string text = fmt::format("{} does not fit {}; nothing was written", source_.place.string(), model_);
     const NamingScheme scheme = recognise(source_.tensors);
     if (matched_.empty() && !scheme.type.empty())
-      text += fmt::format("\nits tensors have the names of {}: [model] type = \"{}\"", scheme.source, scheme.type);
+      text += fmt::format("\nits tensors have the names of {}: [model] type = \"{}\"{}{}", scheme.source, scheme.type,
+                          scheme.also.empty() ? "" : "; ", scheme.also);
     for (const auto& [what, names] : problems_)
       text += fmt::format("\n{} ({}):\n  {}", what, names.size(), join(names, "\n  "));
     throw CheckpointError(text);
@@ -185,6 +193,7 @@ class Fitting {
 
   const WeightSource& source_;
   const Settings& settings_;
+  const at::TensorOptions options_;
   const std::string model_;
   FittedWeights fitted_;
   std::vector<Named> named_;
@@ -199,15 +208,15 @@ class Fitting {
 NamingScheme recognise(const std::vector<StoredTensor>& tensors) {
   for (const Named& n : without_wrappers(tensors, nullptr)) {
     for (const Scheme& scheme : schemes) {
-      if (n.name.starts_with(scheme.tensor)) return {scheme.source, scheme.type, scheme.diffusers};
+      if (n.name.starts_with(scheme.tensor)) return {scheme.source, scheme.type, scheme.also, scheme.diffusers};
     }
   }
   return {};
 }
 
 FittedWeights fit_weights(const WeightSource& source, const std::vector<ModelParamInfo>& params,
-                          const Settings& settings, const std::string& model) {
-  return Fitting(source, params, settings, model).fit();
+                          const Settings& settings, const at::TensorOptions& options, const std::string& model) {
+  return Fitting(source, params, settings, options, model).fit();
 }
 
 std::string dtypes_of(const std::vector<StoredTensor>& tensors) {

@@ -1,5 +1,6 @@
 // Tensors of other programs under the names and shapes of our networks. Strict: what is missing, not of the model, of
-// another shape or not finite is listed whole. What is done to names and values is said, each in a sentence.
+// another shape, not finite or too large for the run is listed whole. What is done to names and values is said, each in
+// a sentence.
 //
 //   module.NAME, _orig_mod.NAME             -> NAME: DataParallel and torch.compile put these before every name
 //   query, key, value, proj_attn            -> to_q, to_k, to_v, to_out.0: attention in diffusers before 0.15
@@ -19,22 +20,24 @@ namespace sdpipe {
 
 // Whose names these are.
 struct NamingScheme {
-  std::string source;  // "score_sde's NCSN++ or DDPM++", for people
+  std::string source;  // "guided-diffusion's UNet", for people
   std::string type;    // of [model]: the plugin that has these names
+  std::string also;    // what else [model] needs for some of these networks; may be empty
   bool diffusers = false;
 };
-// Nothing known: both empty.
+// Nothing known: all empty.
 NamingScheme recognise(const std::vector<StoredTensor>& tensors);
 
 struct FittedWeights {
-  NamedTensors tensors;            // one for each of the model's parameters, in its shape; of the file's dtypes
+  NamedTensors tensors;            // one for each of the model's parameters, in its shape, as the run holds them
   std::vector<std::string> notes;  // what was done, a sentence each
-  std::string dtypes;              // "F16", of those tensors
+  std::string dtypes;              // "F16", of those tensors in the file
 };
 
-// `settings`: of the model. Throws CheckpointError with everything that does not fit; `model` stands for it there.
+// `settings`: of the model; `options`: of the run's tensors. Throws CheckpointError with everything that does not fit;
+// `model` stands for it there.
 FittedWeights fit_weights(const WeightSource& source, const std::vector<ModelParamInfo>& params,
-                          const Settings& settings, const std::string& model);
+                          const Settings& settings, const at::TensorOptions& options, const std::string& model);
 
 // "F32" or "F16 and F32".
 std::string dtypes_of(const std::vector<StoredTensor>& tensors);

@@ -10,6 +10,7 @@
 #include "core/base/files.hpp"
 #include "core/base/json.hpp"
 #include "core/training/checkpoint.hpp"
+#include "core/training/weight_names.hpp"
 
 namespace sdpipe {
 namespace {
@@ -57,6 +58,21 @@ Json parse(const fs::path& file, const std::string& text) {
   return parsed;
 }
 
+void read_config(WeightSource& source, const fs::path& file) {
+  source.config = read_file(file);
+  parse(file, source.config);
+}
+
+WeightSource open_file(const fs::path& file) {
+  WeightSource source;
+  source.place = file;
+  add_file(source, file);
+  // Whatever it is called, a file of diffusers' means as little without its config.json as a folder does.
+  const fs::path config = file.parent_path() / "config.json";
+  if (recognise(source.tensors).diffusers && fs::exists(config)) read_config(source, config);
+  return source;
+}
+
 // The files that diffusers splits large networks into.
 std::set<std::string> shards(const fs::path& index) {
   const Json parsed = parse(index, read_file(index));
@@ -86,16 +102,16 @@ std::set<std::string> shards(const fs::path& index) {
   throw UsageError(fmt::format("{} has no {}", folder.string(), diffusers_file));
 }
 
+// Where there are both, an index comes before the one file, as in diffusers.
 WeightSource open_diffusers(const fs::path& folder) {
   WeightSource source;
   source.kind = WeightSource::Kind::diffusers;
   source.place = folder;
-  source.config = read_file(folder / "config.json");
-  parse(folder / "config.json", source.config);
-  if (fs::exists(folder / diffusers_file))
-    add_file(source, folder / diffusers_file);
-  else if (fs::exists(folder / diffusers_index))
+  read_config(source, folder / "config.json");
+  if (fs::exists(folder / diffusers_index))
     for (const std::string& name : shards(folder / diffusers_index)) add_file(source, folder / name);
+  else if (fs::exists(folder / diffusers_file))
+    add_file(source, folder / diffusers_file);
   else
     refuse_folder(folder);
   return source;
@@ -114,6 +130,7 @@ WeightSource open_checkpoint(StoredCheckpoint checkpoint, bool raw) {
   WeightSource source;
   source.kind = WeightSource::Kind::checkpoint;
   source.place = checkpoint.folder;
+  source.run = fs::weakly_canonical(checkpoint.folder).parent_path().parent_path();  // it may be named "000057600/"
   source.averaged = !raw && checkpoint.files.contains("ema.safetensors");
   const std::string name = source.averaged ? "ema.safetensors" : "model.safetensors";
   if (!checkpoint.files.contains(name) || !checkpoint.files.contains("state.json"))
@@ -125,11 +142,10 @@ WeightSource open_checkpoint(StoredCheckpoint checkpoint, bool raw) {
 }
 
 WeightSource open_run(const fs::path& folder, bool raw) {
-  if (auto newest = newest_checkpoint(folder / "checkpoints")) return open_checkpoint(std::move(*newest), raw);
-  if (fs::exists(folder / "variants"))
+  if (!fs::exists(folder / "checkpoints") && fs::exists(folder / "variants"))
     throw CheckpointError(fmt::format("{} holds variants: name the folder of one of them, {}/variants/...",
                                       folder.string(), folder.string()));
-  throw CheckpointError(fmt::format("{} has no checkpoint yet; `sdpipe run` makes one", folder.string()));
+  return open_checkpoint(checkpoint_of_run(folder), raw);
 }
 
 WeightSource open_folder(const fs::path& folder, bool raw) {
@@ -157,7 +173,12 @@ std::string WeightSource::describe() const {
     case Kind::file:
       break;
   }
-  return "a safetensors file";
+  return config.empty() ? "a safetensors file" : "a safetensors file and the config.json beside it";
+}
+
+std::string WeightSource::exported_table() const {
+  const auto table = metadata.find("model");  // other programs may use that key for something of theirs
+  return table == metadata.end() || !metadata.contains("sdpipe") ? "" : table->second;
 }
 
 WeightSource open_weights(const fs::path& place, bool raw) {
@@ -168,8 +189,7 @@ WeightSource open_weights(const fs::path& place, bool raw) {
   } else {
     if (raw)
       throw UsageError(fmt::format("--raw chooses between the weights of a run, which {} is not", place.string()));
-    source.place = place;
-    add_file(source, place);
+    source = open_file(place);
   }
   std::sort(source.tensors.begin(), source.tensors.end(),
             [](const StoredTensor& a, const StoredTensor& b) { return a.name < b.name; });

@@ -22,12 +22,15 @@ struct WeightSource {
 
   // "a diffusers folder of 2 files", for people.
   std::string describe() const;
+  // The [model] table that sdpipe wrote into a file that it exported; empty in any other.
+  std::string exported_table() const;
 
   Kind kind = Kind::file;
   std::filesystem::path place;        // as it was named; of a run, the checkpoint
+  std::filesystem::path run;          // of a checkpoint, the folder of its run, unless it was copied out of it
   std::vector<StoredTensor> tensors;  // of all files, by name
   std::map<std::string, std::string> metadata;
-  std::string config;                           // config.json's text, of a diffusers folder
+  std::string config;                           // config.json's text, of a diffusers folder or a file in one
   std::string state;                            // state.json's text, of a checkpoint
   std::vector<int64_t> sample;                  // (channel, height, width) of a checkpoint's images
   bool averaged = false;                        // of a checkpoint: the moving average of the weights

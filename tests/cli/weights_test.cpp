@@ -204,7 +204,7 @@ TEST_CASE("a state of score_sde comes in, is sampled from at once, and goes on u
   succeed(imported);
   CHECK(imported.out == "runs/ve\n");
   CHECK(imported.err ==
-        "state.safetensors: a safetensors file, with the names of score_sde's NCSN++ and DDPM++\n"
+        "state.safetensors: a safetensors file, with the names of score_sde's NCSN++, DDPM++ or DDPM\n"
         "  \"module.\" before every name was taken away\n"
         "  \"sigmas\" was left out: the model makes the same of its settings\n");
   const State theirs = part("ncsnpp_ve_discrete.safetensors", "weight.");
@@ -240,17 +240,23 @@ TEST_CASE("what does not fit is listed whole, and nothing is written") {
   state = score_sde_state();
   state["module.all_modules.0.bias"] = {"I32", {64}, std::string(256, '\0')};
   state["module.all_modules.1.bias"].bytes.replace(0, 4, "\0\0\xc0\x7f", 4);  // not a number
+  const std::vector<double> large(16, 1e39);                                  // finite in float64 alone
+  state["module.all_modules.2.bias"] = {
+      "F64", {16}, std::string(reinterpret_cast<const char*>(large.data()), 16 * sizeof(double))};
   save(place() / "wrong.safetensors", state);
   check_refusal({"import", "ve.toml", "wrong.safetensors", "run.name=none"}, 5,
                 start +
                     "no floats (1):\n  module.all_modules.0.bias I32\n"
-                    "not finite (1):\n  module.all_modules.1.bias");
+                    "not finite (1):\n  module.all_modules.1.bias\n"
+                    "too large for the run's precision (1):\n  module.all_modules.2.bias");
   const Outcome other = bring("none", {"ve.toml", "theirs", "model={type=\"ddpm\",ch=32,ch_mult=[1]}"});
   CHECK(other.code == 2);  // config.json is compared before the tensors
   const Outcome names = bring("none", {"ve.toml", "state.safetensors", "model={type=\"ddpm\",ch=32,ch_mult=[1]}"});
   CHECK(names.code == 5);
-  CHECK(
-      contains(names.err, "its tensors have the names of score_sde's NCSN++ and DDPM++: [model] type = \"ncsnpp\"\n"));
+  CHECK(contains(
+      names.err,
+      "its tensors have the names of score_sde's NCSN++, DDPM++ or DDPM: [model] type = \"ncsnpp\"; for its "
+      "DDPM with resblock_type = \"ddpm\", fir = false, progressive_input = \"none\", skip_rescale = false\n"));
   CHECK_FALSE(fs::exists(place() / "runs/none"));
 }
 
@@ -277,6 +283,41 @@ TEST_CASE("a folder of diffusers' comes in, computes the same, and goes back") {
   CHECK(ours.empty());
   succeed(bring("again", {"unet.toml", "ours"}));
   CHECK(stored("again", "000000000", "model.safetensors") == stored("unet", "000000000", "model.safetensors"));
+}
+
+TEST_CASE("a file in a folder of diffusers' is held to the config.json beside it") {
+  State state;
+  for (const auto& entry : fs::directory_iterator(place() / "theirs"))
+    if (entry.path().extension() == ".safetensors") state.merge(state_of(entry.path()));
+  fs::create_directories(place() / "half");
+  fs::copy(place() / "theirs/config.json", place() / "half/config.json");
+  const std::string file = "half/diffusion_pytorch_model.fp16.safetensors";
+  save(place() / file, state);
+  check_refusal({"import", "unet.toml", file, "run.name=none", "model.freq_shift=0"}, 2,
+                file +
+                    " is another network than [model] of unet.toml; nothing was written\n"
+                    "  freq_shift: 1 in config.json, 0 in [model]\n"
+                    "`sdpipe weights info " +
+                    file + "` prints a table to paste");
+  const Outcome imported = bring("half", {"unet.toml", file});
+  succeed(imported);
+  CHECK(imported.err ==
+        file +
+            ": a safetensors file and the config.json beside it, with the names of diffusers' UNet2DModel\n"
+            "  F16 was converted to F32\n");
+}
+
+TEST_CASE("an export over a folder of shards leaves no weights there but its own") {
+  succeed(bring("over", {"unet.toml", "theirs"}));
+  fs::copy(place() / "theirs", place() / "replaced");
+  write_file(place() / "replaced/diffusion_pytorch_model.fp16.safetensors", "of the network before");
+  write_file(place() / "replaced/README.md", "mine");
+  succeed(weights({"export", "runs/over", "replaced", "--format", "diffusers", "--force"}));
+  testing::Words names;
+  for (const auto& [name, content] : contents(place() / "replaced")) names.push_back(name);
+  CHECK(names == testing::Words{"README.md", "config.json", "diffusion_pytorch_model.safetensors"});
+  CHECK(state_of(place() / "replaced/diffusion_pytorch_model.safetensors") ==
+        stored("over", "000000000", "ema.safetensors"));
 }
 
 TEST_CASE("half precision becomes double in an exact run") {

@@ -97,8 +97,8 @@ TEST_CASE("an imported run is trained as its own, every time alike") {
 
 TEST_CASE("every variant begins with the weights") {
   write_file(place() / "pair.toml", small_pipeline +
-                                       "\n[[variant]]\nname = \"a\"\n\n[[variant]]\nname = \"b\"\n"
-                                       "corruption = { type = \"scale\" }\n");
+                                        "\n[[variant]]\nname = \"a\"\n\n[[variant]]\nname = \"b\"\n"
+                                        "corruption = { type = \"scale\" }\n");
   const Outcome outcome = weights({"import", "pair.toml", "runs/tiny", "run.name=pair"});
   succeed(outcome);
   CHECK(outcome.out == "runs/pair\n");
@@ -113,9 +113,74 @@ TEST_CASE("every variant begins with the weights") {
 }
 
 TEST_CASE("weights trained with another [model] are taken with a warning") {
+  const std::string warning = "the weights were trained with another [model]: there groups = 4\n";
   const Outcome outcome = weights({"import", "tiny.toml", "runs/tiny", "run.name=four", "model.groups=2"});
   succeed(outcome);
-  CHECK(contains(outcome.err, "warning: the weights were trained with another [model]: there groups = 4\n"));
+  CHECK(contains(outcome.err, "warning: " + warning));
+  write_file(place() / "groups.toml", small_pipeline +
+                                          "\n[[variant]]\nname = \"a\"\n\n[[variant]]\nname = \"b\"\n"
+                                          "model.groups = 2\n");
+  const Outcome variants = weights({"import", "groups.toml", "runs/tiny", "run.name=groups"});
+  succeed(variants);
+  CHECK(contains(variants.err, "warning: variant b: " + warning));
+  CHECK_FALSE(contains(variants.err, "variant a"));
+}
+
+TEST_CASE("an import that fails in its last variant leaves nothing of itself, and the run before it in place") {
+  write_file(place() / "half.toml", small_pipeline +
+                                        "\n[[variant]]\nname = \"a\"\n\n[[variant]]\nname = \"b\"\n"
+                                        "sample.spacing = \"log_sigma\"\n");
+  const auto fails = [](Words words) {
+    words.insert(words.begin(), {"import", "half.toml", "runs/tiny", "run.name=half"});
+    const Outcome outcome = weights(words);
+    CHECK(outcome.code == 1);
+    CHECK(outcome.out.empty());
+    CHECK(contains(outcome.err,
+                   "error: sample.spacing = \"log_sigma\" needs a sigma(t) that rises strictly from above 0; use "
+                   "spacing = \"uniform\"\n"));
+    CHECK_FALSE(contains(outcome.err, "the old run"));
+    CHECK_FALSE(fs::exists(place() / "runs/.half.importing"));
+  };
+  fails({});
+  CHECK_FALSE(fs::exists(place() / "runs/half"));
+  fs::create_directories(place() / "runs/.half.importing/variants/b");  // as an import that was killed leaves it
+  succeed(weights({"import", "tiny.toml", "runs/tiny", "run.name=half"}));
+  CHECK_FALSE(fs::exists(place() / "runs/half/variants"));
+  const auto before = contents(place() / "runs/half");
+  fails({"--fresh"});
+  CHECK(contents(place() / "runs/half") == before);
+  CHECK_FALSE(fs::exists(place() / "runs/half.1"));
+}
+
+TEST_CASE("the run of a checkpoint is found however it is named, and where there is none a warning says so") {
+  const std::string folder = "runs/tiny/checkpoints/000000032/";
+  const Outcome named = weights({"import", "tiny.toml", folder, "run.name=named"});
+  succeed(named);
+  CHECK_FALSE(contains(named.err, "warning"));
+  const Outcome info = weights({"info", "runs/named/checkpoints/000000000/"});
+  succeed(info);
+  CHECK(contains(info.out, "begun with " + folder + "\n"));
+  fs::create_directories(place() / "kept/here");
+  fs::copy(checkpoint("tiny", "000000032"), place() / "kept/here/alone");
+  const Outcome alone = weights({"import", "tiny.toml", "kept/here/alone", "run.name=alone"});
+  succeed(alone);
+  CHECK(contains(alone.err,
+                 "warning: which [model] the weights were trained with is not known, and so not compared: cannot read "
+                 "the pipeline file: " +
+                     fs::canonical(place() / "kept").string() + "/resolved.toml: No such file or directory\n"));
+  CHECK(data_of(checkpoint("alone", "000000000") / "ema.safetensors") ==
+        data_of(checkpoint("named", "000000000") / "ema.safetensors"));
+}
+
+TEST_CASE("a table that sdpipe did not write is metadata like any other") {
+  const std::string data(4, '\0');
+  write_file(place() / "foreign.safetensors", write_safetensors({{"a", "F32", {1}, data}}, {{"model", "resnet"}}));
+  CHECK(weights({"info", "foreign.safetensors"}).out ==
+        "foreign.safetensors: a safetensors file\n"
+        "names      of no network that is known here\n"
+        "tensors    1 with 1 numbers, 4 bytes, F32\n"
+        "metadata   model = resnet\n\n"
+        "a  F32  [1]\n");
 }
 
 TEST_CASE("nothing is replaced unasked") {

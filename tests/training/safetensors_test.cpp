@@ -178,6 +178,14 @@ TEST_CASE("a flipped bit in the header or its length, and a missing end, are ref
   CHECK(read == 0);
 }
 
+TEST_CASE("a header of very many tensors is read, and a name that stands twice in it is found") {
+  std::string header = "{";
+  for (int i = 0; i < 100000; ++i)
+    header += fmt::format(R"({}"t{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", i == 0 ? "" : ",", i);
+  CHECK(read_safetensors(file_of(header + "}", ""), "f").tensors.size() == 100000);
+  CHECK(refusal(header + R"(,"t0":1})", "") == "the header holds \"t0\" twice");
+}
+
 TEST_CASE("deep nesting in a header is refused without using the stack up") {
   const std::string deep(1000000, '[');
   CHECK(refusal(deep, "").substr(0, 31) == "the header is not valid JSON: [");
