@@ -88,7 +88,7 @@ struct Bench {
   Bench(const Pipeline& p, const fs::path& f)
       : pipeline(p), folder(f), source(noise_pictures(p.data)), model(make_model(p, sample_shape(source->shape()))) {}
   std::unique_ptr<TrainedModel> trained() const {
-    return load_trained(pipeline, newest_checkpoint(folder / "checkpoints").value(), model);
+    return load_trained(pipeline, checkpoint_of_run(folder, Use::sampling), model);
   }
   int64_t batch() const { return pipeline.train->integer("batch"); }
 
@@ -140,7 +140,7 @@ void infer(const Bench& bench) {
   Requests requests;
   int64_t left = requests.next();
   const auto trained = bench.trained();
-  const Denoiser denoiser(bench.model, trained->ema.views(), *trained->process);
+  const Denoiser denoiser(bench.model, trained->ema.for_model(), *trained->process);
   const std::vector<uint64_t> sample = numbers(bench.batch());
   const Points at = trained->process->at(spread_times(bench.batch()), sample);
   const at::Tensor x_0 =
@@ -168,15 +168,16 @@ void check(const Bench& bench, const fs::path& in, const fs::path& out) {
   const auto trained = bench.trained();
   const std::string content = read_file(in);
   const NamedTensors given = unpack_tensors(content, in.string());
-  const at::TensorOptions options = trained->params.flat().options();
+  const at::TensorOptions options = trained->ema.flat().options();
   const at::Tensor x = given.at("x").to(options), gy = given.at("gy").to(options), t = given.at("t").to(at::kDouble);
   const double* const times = t.const_data_ptr<double>();
   const Points at = trained->process->at(std::vector<double>(times, times + t.numel()), numbers(t.numel()));
-  FlatParameters gradients(trained->layout, trained->params);
-  const ModelCall call{trained->params.views(), at, {}, true};
+  const ParamSet& params = trained->ema.for_model();
+  FlatParameters gradients(trained->layout, trained->ema);
+  const ModelCall call{params, at, {}, true};
   auto [y, saved] = bench.model.forward_saving(call, x);
   bench.model.vjp(call, x, saved, gy, &gradients.views(), false);
-  NamedTensors found = {{"y", bench.model.forward({trained->ema.views(), at}, x)}, {"y.training", y}};
+  NamedTensors found = {{"y", bench.model.forward({params, at}, x)}, {"y.training", y}};
   for (const auto& [name, gradient] : gradients.named(trained->layout)) found["gradient." + name] = gradient;
   write_file(out, pack_tensors(found));
 }

@@ -24,8 +24,12 @@ import report
 HERE = pathlib.Path(__file__).resolve().parent
 NETWORKS = ["unet6m", "ncsnpp", "quickstart"]
 UNITS = ["train", "infer", "sample"]
-AGREEMENT = 1e-3  # relative, float32
+CHANNELS_LAST = "eager+channels_last"
 BLOCK_SECONDS = 1.5
+# Rounds: the most where they are short, the least (of --quick: all) where a row takes longer than ROW_SECONDS; odd.
+LEAST_ROUNDS, MOST_ROUNDS, ROW_SECONDS = 5, 11, 150
+# What keep_freed_memory() of core/base/memory.hpp sets for sdpipe; 2**62: never.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(2**62)}
 
 
 def say(text):
@@ -79,16 +83,22 @@ class Case:
         return [self.options.program, verb, self.pipeline(precision), self.folder / precision, *files]
 
     def begin(self):
-        """Makes weights and sdpipe's runs; returns how far both sides differ."""
+        """Makes weights and sdpipe's runs; returns how far both sides differ in each precision. Ends where that is too far."""
         import comparison
 
+        given, found = self.folder / "given.safetensors", self.folder / "found.safetensors"
         comparison.write_weights(self.settings, self.weights)
+        comparison.write_inputs(self.settings, given)
+        differences = {}
         for precision in self.options.precisions:
             subprocess.run(self.ours("begin", precision, self.weights), check=True)
-        given, found = self.folder / "given.safetensors", self.folder / "found.safetensors"
-        comparison.write_inputs(self.settings, given)
-        subprocess.run(self.ours("check", "float32", given, found), check=True)
-        return comparison.differences(self.settings, self.weights, given, found)
+            subprocess.run(self.ours("check", precision, given, found), check=True)
+            its = differences[precision] = comparison.differences(self.settings, self.weights, given, found)
+            say(f"{self.name} {precision}: " + ", ".join(f"{what} {value:.1e}" for what, value in its.items()))
+            if not comparison.agree(its, precision):
+                bounds = ", ".join(f"{what} {bound:.0e}" for what, bound in comparison.BOUNDS[precision].items())
+                raise SystemExit(f"benchmark: {self.name} differs from its twin by more than {bounds}: nothing is timed")
+        return differences
 
     def contestants(self, unit):
         """Names and commands; sdpipe first."""
@@ -96,9 +106,20 @@ class Case:
         if "bfloat16" in self.options.precisions:
             commands["sdpipe+bfloat16"] = self.ours(unit, "bfloat16")
         for mode in self.options.modes:
+            if mode == CHANNELS_LAST and unit == "sample":
+                continue
             worker = [sys.executable, HERE / "torch_worker.py", mode, unit, self.pipeline("float32"), self.weights]
             commands[mode] = worker
         return commands
+
+
+def enough(rounds, seconds, options):
+    """Whether a row that took so long has been measured; with --rounds, its number alone counts."""
+    if options.rounds:
+        return rounds >= options.rounds
+    if options.quick:
+        return rounds >= LEAST_ROUNDS
+    return rounds >= MOST_ROUNDS or (rounds >= LEAST_ROUNDS and rounds % 2 == 1 and seconds > ROW_SECONDS)
 
 
 def measure(case, unit, options):
@@ -107,12 +128,13 @@ def measure(case, unit, options):
     try:
         for c in contestants:
             c.run(1)
-        once = {c.name: c.run(1) for c in contestants}
-        n = max(1, round(BLOCK_SECONDS / once["sdpipe"]))
+        n = max(1, round(BLOCK_SECONDS / contestants[0].run(1)))
         rounds = {c.name: [] for c in contestants}
-        for number in range(options.rounds):
+        number, start = 0, time.perf_counter()
+        while not enough(number, time.perf_counter() - start, options):
             for c in contestants if number % 2 == 0 else reversed(contestants):
                 rounds[c.name].append(c.run(n) / n)
+            number += 1
         return {
             "seconds": rounds,
             "first": {c.name: c.seconds_to_first for c in contestants},
@@ -127,7 +149,7 @@ def run_row(case, unit, options):
     say(f"{case.name} {unit}")
     row = measure(case, unit, options)
     row.update(batch=case.settings["sample"]["count"] if unit == "sample" else case.settings["train"]["batch"],
-               steps=case.settings["sample"]["steps"], threads=options.threads, block_rounds=options.rounds)
+               steps=case.settings["sample"]["steps"], threads=options.threads, clock=options.clock)
     for name, seconds in row["seconds"].items():
         if name != "sdpipe":
             print(f"  {report.ratio_text(row, name)}  {name}", file=sys.stderr, flush=True)
@@ -161,12 +183,36 @@ def machine():
             "python": platform.python_version(), "vector": torch.backends.cpu.get_cpu_capability()}
 
 
+def commit():
+    """Of the tree; with + where it is changed, the report itself aside."""
+    def git(*words):
+        return subprocess.run(["git", "-C", HERE, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", ":/", ":(top,exclude)docs/PERFORMANCE.md")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def comparable(rows, options):
+    """Those that were measured with this number of threads and this clock; says which were not."""
+    kept = {}
+    for name, row in rows.items():
+        if (row["threads"], row.get("clock")) == (options.threads, options.clock):
+            kept[name] = row
+        else:
+            say(f"{name} is left out of the report: it was measured with another number of threads or another clock")
+    return kept
+
+
 def parse(arguments):
     rows = [f"{network}.{unit}" for network in NETWORKS for unit in UNITS]
     parser = argparse.ArgumentParser(prog="script/benchmark", description=__doc__.split("\n\n")[0])
     parser.add_argument("--rows", default=",".join(rows), help="NETWORK.UNIT or NETWORK, separated by commas; of " + ", ".join(rows))
     parser.add_argument("--quick", action="store_true", help="without torch.compile, which compiles for minutes, and few rounds")
-    parser.add_argument("--rounds", type=int, help="default 11, with --quick 5")
+    parser.add_argument("--rounds", type=int, help=f"default {MOST_ROUNDS}, fewer where a row takes more than {ROW_SECONDS} s, "
+                        f"at least {LEAST_ROUNDS}; with --quick {LEAST_ROUNDS}")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall",
                         help="cpu: the CPU's seconds, for a busy machine; with --threads 1, for waiting threads count too")
@@ -178,12 +224,12 @@ def parse(arguments):
     options = parser.parse_args(arguments)
     if not options.quick:
         options.write = options.write or HERE.parent / "docs/PERFORMANCE.md"
-    options.rounds = options.rounds or (5 if options.quick else 11)
     options.modes = ["eager"] if options.quick else ["eager", "compile"]
     options.precisions = ["float32"]
     if options.bfloat16:
         options.precisions.append("bfloat16")
         options.modes += [mode + "+bfloat16" for mode in options.modes]
+    options.modes.append(CHANNELS_LAST)
     wanted = options.rows.split(",")
     options.rows = [row for row in rows if row in wanted or row.split(".")[0] in wanted]
     known = rows + NETWORKS
@@ -196,10 +242,12 @@ def parse(arguments):
 def main():
     options = parse(sys.argv[1:])
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    os.environ.update(ALLOCATOR)
+    measured = {"commit": commit(), "date": datetime.date.today().isoformat()}
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
     here = machine()
     if results.get("machine") != here:
-        results = {"machine": here, "rows": {}, "differences": {}}
+        results = {"machine": here, "rows": {}}
     results["start_up"] = start_up(options)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="sdpipe-bench-"))
     try:
@@ -209,19 +257,15 @@ def main():
                 continue
             case = Case(network, options, folder)
             differences = case.begin()
-            results["differences"][network] = differences
-            say(f"{network}: " + ", ".join(f"{what} {value:.1e}" for what, value in differences.items()))
-            if max(differences.values()) > AGREEMENT:
-                raise SystemExit(f"benchmark: {network} differs from its twin by more than {AGREEMENT}: nothing is timed")
             for row in rows:
-                results["rows"][row] = run_row(case, row.split(".")[1], options)
-                results["rows"][row]["date"] = datetime.date.today().isoformat()
-                options.results.write_text(json.dumps(results, indent=1))
+                results["rows"][row] = run_row(case, row.split(".")[1], options) | measured | {"differences": differences}
+                if not options.quick:
+                    options.results.write_text(json.dumps(results, indent=1))
             shutil.rmtree(case.folder)
     finally:
         shutil.rmtree(folder)
     if options.write:
-        options.write.write_text(report.document(results))
+        options.write.write_text(report.document(results | {"rows": comparable(results["rows"], options)}))
         say(f"written: {options.write}")
 
 

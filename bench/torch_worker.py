@@ -1,7 +1,7 @@
 """PyTorch's side of script/benchmark, as a careful user writes it: fused Adam, foreach clipping and averaging, no
 gradient recorded where none is needed. Speaks the protocol of bench.cpp:
 
-    torch_worker.py MODE ROW PIPELINE WEIGHTS     MODE: eager | compile, or either with +bfloat16
+    torch_worker.py MODE ROW PIPELINE WEIGHTS     MODE: eager | compile, or either with +bfloat16 or +channels_last
                                                   ROW: train | infer | sample
 For each line N on standard input it does N units and prints seconds, peak memory in KiB, and the CPU's seconds.
 """
@@ -50,10 +50,12 @@ class Noise:
 
 class Worker:
     def __init__(self, mode, pipeline, weights):
-        self.compiles, self.bfloat16 = mode.startswith("compile"), mode.endswith("bfloat16")
+        words = mode.split("+")
+        self.compiles, self.bfloat16 = "compile" in words, "bfloat16" in words
+        self.format = torch.channels_last if "channels_last" in words else torch.contiguous_format
         self.pipeline = pipeline
         self.sigma = Noise(pipeline["noise"])
-        self.network = loaded(pipeline, weights)
+        self.network = loaded(pipeline, weights).to(memory_format=self.format)
         self.batch = pipeline["train"]["batch"]
         data = pipeline["data"]
         self.shape = (data["channels"], data["resize"], data["resize"])
@@ -62,6 +64,7 @@ class Worker:
 
     def estimate(self, x, t):
         """x0_hat."""
+        x = x.contiguous(memory_format=self.format)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             return x + self.call(x, t)
 
