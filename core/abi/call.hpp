@@ -26,8 +26,11 @@ struct Failure : std::runtime_error {
   std::string param;
 };
 
-/* A status that came back from the host or a callback, passed on unchanged. */
-struct PassedOn {
+/* A status that came back from the host or a callback, passed on unchanged. A std::exception, as LibTorch's engine,
+ * which runs checkpointed blocks again, lets no other through. */
+struct PassedOn : std::exception {
+  explicit PassedOn(sdp_status failure_code) : code(failure_code) {}
+  const char* what() const noexcept override { return "a failure that was told where it happened"; }
   sdp_status code;
 };
 

@@ -6,28 +6,28 @@
 //
 //   [model]
 //   type = "ddpm"                # the network of CIFAR-10; ch_mult = [1, 2, 2, 2, 4] at 64 px
-//   output = "epsilon"           # with process = "vp": as its published weights were trained
-//   process = "vp"
-#include <ATen/ops/avg_pool2d.h>
+//   output = "epsilon"           # with process = "vp": as its published weights were trained, on the corruption
+//   process = "vp"               # "scale" and the schedule "vp", path = "linear_beta"
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/silu.h>
-#include <ATen/ops/upsample_nearest2d.h>
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <vector>
 
 #include "plugins/models/nn/attention.hpp"
 #include "plugins/models/nn/checkpoint.hpp"
 #include "plugins/models/nn/conv3x3.hpp"
+#include "plugins/models/nn/embedding.hpp"
 #include "plugins/models/nn/group_norm.hpp"
+#include "plugins/models/nn/levels.hpp"
 #include "plugins/models/nn/meaning.hpp"
+#include "plugins/models/nn/resample.hpp"
 
 namespace {
 
@@ -46,9 +46,7 @@ struct Ddpm : convention::Meaning, convention::Kernels {
 
   size_t levels() const { return ch_mult.size(); }
   int64_t width(size_t level) const { return ch * ch_mult[level]; }
-  bool attends(int64_t pixels) const {
-    return std::find(attn_resolutions.begin(), attn_resolutions.end(), pixels) != attn_resolutions.end();
-  }
+  bool attends(int64_t pixels) const { return convention::attends_at(attn_resolutions, pixels); }
   void prepare(sdp::Call& call, const sdp::Shape& sample) const;
   std::shared_ptr<Network> build(const sdp::Shape& sample) const;
   void init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) const;
@@ -105,6 +103,10 @@ struct AttentionImpl : Module {
         v(register_module("v", conv1x1(width, width))),
         proj_out(register_module("proj_out", conv1x1(width, width))) {}
   at::Tensor forward(const at::Tensor& x) {
+    const auto block = [this](const std::vector<at::Tensor>& in) { return run(in[0]); };
+    return convention::checkpointed(kernels, *this, {x}, block);
+  }
+  at::Tensor run(const at::Tensor& x) {
     const at::Tensor h = convention::group_norm(kernels, norm, x, false);
     const auto positions = [&](Conv2d& layer) { return convention::heads_of_map(layer(h), 1); };
     const at::Tensor mixed = convention::attention(kernels, positions(q), positions(k), positions(v));
@@ -124,8 +126,8 @@ struct ResampleImpl : Module {
     conv = register_module("conv", halve ? Conv2d(Conv2dOptions(width, width, 3).stride(2)) : conv3x3(width, width));
   }
   at::Tensor forward(const at::Tensor& x) {
-    if (halve) return conv.is_empty() ? at::avg_pool2d(x, 2) : conv(at::constant_pad_nd(x, {0, 1, 0, 1}));
-    const at::Tensor wide = at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+    if (halve) return conv.is_empty() ? convention::halved(x) : conv(at::constant_pad_nd(x, {0, 1, 0, 1}));
+    const at::Tensor wide = convention::doubled(x);
     return conv.is_empty() ? wide : convention::conv3x3(kernels, conv, wide);
   }
   convention::Kernels kernels;
@@ -266,13 +268,7 @@ void Ddpm::prepare(sdp::Call& call, const sdp::Shape& sample) const {
   if (ch % groups != 0) call.fail("must be a multiple of 32, the number of groups of each normalisation", "ch");
   if (ch_mult.empty() || levels() > 16) call.fail("needs 1 to 16 entries, one for each resolution", "ch_mult");
   check_meaning(call);
-  const int64_t factor = int64_t{1} << (levels() - 1);
-  if (sample[1] % factor != 0 || sample[2] % factor != 0)
-    call.fail("images are " + std::to_string(sample[1]) + " x " + std::to_string(sample[2]) +
-                  " (height x width), but both must be divisible by " + std::to_string(factor) +
-                  ", halved for each of the " + std::to_string(levels()) +
-                  " multipliers but the first; resize the images, or use fewer",
-              "ch_mult");
+  convention::check_halvings(call, sample, levels(), "multipliers", "ch_mult");
 }
 
 std::shared_ptr<Network> Ddpm::build(const sdp::Shape& sample) const {

@@ -2,8 +2,8 @@
 //
 //   y = forward(x, condition), or forward(x);   x0_hat = x + y, or what `output` makes of y (nn/meaning.hpp)
 //
-// x and y are (batch, channel, height, width), condition is (batch), in x's dtype: condition_scale times t, sigma or
-// level. Parameters that require a gradient are trained, from their values in the file on; the others, and buffers that
+// x and y are (batch, channel, height, width), condition is (batch), in x's dtype: condition_scale times t or level, or
+// sigma. Parameters that require a gradient are trained, from their values in the file on; the others, and buffers that
 // hold floats, are frozen; what holds integers stays as it is in the file. The network is put into evaluation mode:
 // without dropout, and normalised by stored statistics.
 //

@@ -6,15 +6,12 @@
 // convolution and unfolded behind the last, which saves the costly full resolution.
 //
 //   stem -> [blocks, halve] per level -> block, attention, block -> [blocks with skips, double] per level -> output
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/exp.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/log1p.h>
 #include <ATen/ops/pixel_shuffle.h>
 #include <ATen/ops/pixel_unshuffle.h>
 #include <ATen/ops/silu.h>
-#include <ATen/ops/upsample_nearest2d.h>
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
@@ -29,7 +26,9 @@
 #include "plugins/models/nn/attention.hpp"
 #include "plugins/models/nn/checkpoint.hpp"
 #include "plugins/models/nn/conv3x3.hpp"
+#include "plugins/models/nn/embedding.hpp"
 #include "plugins/models/nn/group_norm.hpp"
+#include "plugins/models/nn/resample.hpp"
 
 namespace {
 
@@ -115,6 +114,11 @@ struct AttentionImpl : nn::Module {
         project(register_module("project", nn::Conv2d(nn::Conv2dOptions(width, width, 1)))) {}
 
   at::Tensor forward(const at::Tensor& x) {
+    const auto block = [this](const std::vector<at::Tensor>& in) { return run(in[0]); };
+    return sdpipe::nn::checkpointed(kernels, *this, {x}, block);
+  }
+
+  at::Tensor run(const at::Tensor& x) {
     const at::Tensor h = sdpipe::nn::heads_of_map(qkv(sdpipe::nn::group_norm(kernels, norm, x, false)), 3 * heads);
     const std::vector<at::Tensor> each = h.chunk(3, 1);
     const at::Tensor mixed = sdpipe::nn::attention(kernels, each[0], each[1], each[2]);
@@ -151,14 +155,7 @@ struct LevelImpl : nn::Module {
 };
 TORCH_MODULE(Level);
 
-// The position in a unit in which 0 to about 1000 covers the path, as sinusoids of frequencies 1 to 1e-4.
-at::Tensor sinusoids(const at::Tensor& position, int64_t width) {
-  const int64_t half = width / 2;
-  const at::Tensor order = at::arange(half, position.options());
-  const at::Tensor phase = position.unsqueeze(1) * (order * (-std::log(1e4) / static_cast<double>(half))).exp();
-  return at::cat({phase.cos(), phase.sin()}, 1);
-}
-
+// In a unit in which 0 to about 1000 covers the path.
 at::Tensor position_of(const sdp::Pass& pass, Condition condition) {
   constexpr double sigma_low = 1e-3, sigma_high = 1e3;  // mapped to 0 and 1000
   if (condition == Condition::t) return pass.t * 1000;
@@ -187,7 +184,8 @@ class UnetNet : public nn::Module {
   }
 
   at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x) {
-    const at::Tensor angle = sinusoids(position_of(pass, settings_.condition), settings_.channels).to(x.scalar_type());
+    const at::Tensor position = position_of(pass, settings_.condition);
+    const at::Tensor angle = sdpipe::nn::cosines_and_sines(position, settings_.channels).to(x.scalar_type());
     const at::Tensor e = at::silu(embed2_(at::silu(embed1_(angle))));
     std::vector<at::Tensor> skips;
     at::Tensor h = sdpipe::nn::arranged(settings_, settings_.patch == 1 ? x : at::pixel_unshuffle(x, settings_.patch));
@@ -228,8 +226,7 @@ class UnetNet : public nn::Module {
                     std::vector<at::Tensor>& skips) const {
     for (size_t i = 0; i < level.blocks->size(); ++i, skips.pop_back()) h = level.run(i, pass, h, e, skips.back());
     if (level.resample.is_empty()) return h;
-    const at::Tensor wide = at::upsample_nearest2d(h, {2 * h.size(2), 2 * h.size(3)});
-    return sdpipe::nn::conv3x3(settings_, level.resample, wide);
+    return sdpipe::nn::conv3x3(settings_, level.resample, sdpipe::nn::doubled(h));
   }
 
   Unet settings_;

@@ -1,6 +1,7 @@
 // Models that each break one law, and one that keeps them all: y = gain x^2 + shift, elementwise.
 // The gradients: dy/dx = 2 gain x, dy/dgain = x^2, dy/dshift = 1.
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -17,7 +18,10 @@ enum class Fault {
   one_saved_for_all,
   works_once,
   batch_dependent,
-  writes_input
+  writes_input,
+  forgets_training,
+  infinite_at_zero,
+  wrong_in_bfloat16
 };
 
 using Saved = std::vector<double>;
@@ -26,6 +30,20 @@ template <class T>
 std::vector<double> as_doubles(const sdp_tensor* x) {
   const T* first = static_cast<const T*>(x->data);
   return Saved(first, first + sdp::numel(*x));
+}
+
+double rounded(uint16_t bits) {
+  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+  float value;
+  std::memcpy(&value, &wide, sizeof value);
+  return static_cast<double>(value);
+}
+
+// A parameter of one number.
+double value_of(const sdp_tensor& p) {
+  if (sdp::is_f64(p)) return *static_cast<const double*>(p.data);
+  if (p.dtype_bits == 16) return rounded(*static_cast<const uint16_t*>(p.data));
+  return static_cast<double>(*static_cast<const float*>(p.data));
 }
 
 template <Fault fault>
@@ -39,12 +57,12 @@ struct Square {
     for (sdp_tensor* p : params) call.normal(0, p);
   }
 
-  void* forward(sdp::Call&, const sdp_params& params, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y,
+  void* forward(sdp::Call&, const sdp_params& params, const sdp::Point& at, const sdp_tensor* x, sdp_tensor* y,
                 uint32_t flags) const {
     void* saved = nullptr;
     sdp::dispatch(*x, [&](auto zero) {
       using T = decltype(zero);
-      square<T>(params, x, y);
+      square<T>(params, at, x, y, fault == Fault::forgets_training && (flags & SDP_FWD_TRAIN) ? 2 : 1);
       shared = as_doubles<T>(x);
       if (flags & SDP_FWD_SAVE) saved = new Saved(shared);
     });
@@ -52,13 +70,15 @@ struct Square {
   }
 
   template <class T>
-  void square(const sdp_params& params, const sdp_tensor* x, sdp_tensor* y) const {
-    const T gain = *static_cast<const T*>(params.tensor[0]->data),
-            shift = *static_cast<const T*>(params.tensor[1]->data);
-    const T scale = fault == Fault::batch_dependent ? static_cast<T>(x->shape[0]) : 1;
+  void square(const sdp_params& params, const sdp::Point& at, const sdp_tensor* x, sdp_tensor* y, double scale) const {
+    const bool is_wrong = fault == Fault::wrong_in_bfloat16 && params.tensor[0]->dtype_bits == 16;
+    if (fault == Fault::batch_dependent) scale = static_cast<double>(x->shape[0]);
+    const T gain = static_cast<T>(scale * value_of(*params.tensor[0])),
+            shift = static_cast<T>(value_of(*params.tensor[1]) + (is_wrong ? 1 : 0));
     T* in = static_cast<T*>(x->data);
     T* out = static_cast<T*>(y->data);
-    for (int64_t i = 0; i < sdp::numel(*x); ++i) out[i] = scale * gain * in[i] * in[i] + shift;
+    for (int64_t i = 0; i < sdp::numel(*x); ++i) out[i] = gain * in[i] * in[i] + shift;
+    if (fault == Fault::infinite_at_zero && at.sigma[0] == 0) out[0] = std::numeric_limits<T>::infinity();
     if (fault == Fault::writes_input) in[0] = std::nextafter(in[0], std::numeric_limits<T>::infinity());
   }
 
@@ -105,7 +125,9 @@ struct Square {
 
 template <Fault fault>
 sdp::Description<Square<fault>> square(const char* id) {
-  return sdp::model<Square<fault>>(id, "1.0.0", "A test's");
+  sdp::Description<Square<fault>> description = sdp::model<Square<fault>>(id, "1.0.0", "A test's");
+  description.dtypes(SDP_DTYPE_BF16);
+  return description;
 }
 
 }  // namespace
@@ -115,4 +137,5 @@ SDP_PLUGIN("Apache-2.0", square<Fault::none>("sound"), square<Fault::equal_names
            square<Fault::wrong_parameter_gradient>("wrong_parameter_gradient"),
            square<Fault::accumulates>("accumulates"), square<Fault::one_saved_for_all>("one_saved_for_all"),
            square<Fault::works_once>("works_once"), square<Fault::batch_dependent>("batch_dependent"),
-           square<Fault::writes_input>("writes_input"))
+           square<Fault::writes_input>("writes_input"), square<Fault::forgets_training>("forgets_training"),
+           square<Fault::infinite_at_zero>("infinite_at_zero"), square<Fault::wrong_in_bfloat16>("wrong_in_bfloat16"))

@@ -83,13 +83,16 @@ TEST_CASE("a schedule that is wrong in one way breaks the law of that way") {
 TEST_CASE("a model that is wrong in one way breaks the law of that way") {
   require_broken("broken_models", {{"sound", {}},
                                    {"equal_names", {"model.create"}},
-                                   {"wrong_input_gradient", {"model.vjp_of_input"}},
+                                   {"wrong_input_gradient", {"model.vjp_of_input", "model.vjp_in_training"}},
                                    {"wrong_parameter_gradient", {"model.vjp_of_parameters"}},
                                    {"accumulates", {"model.vjp_of_parameters"}},
                                    {"one_saved_for_all", {"model.vjp_after_another_forward"}},
                                    {"works_once", {"model.vjp_twice"}},
                                    {"batch_dependent", {"model.batch_equals_single"}},
-                                   {"writes_input", {"model.repeatable"}}});
+                                   {"writes_input", {"model.repeatable"}},
+                                   {"forgets_training", {"model.vjp_in_training"}},
+                                   {"infinite_at_zero", {"model.finite_at_zero"}},
+                                   {"wrong_in_bfloat16", {"model.forward_in_bfloat16"}}});
 }
 
 TEST_CASE("a sampler that is wrong in one way breaks the law of that way") {

@@ -2,7 +2,9 @@
 
 #include <map>
 
+#include "core/diffusion/trajectory.hpp"
 #include "core/host/conformance.hpp"
+#include "tests/diffusion/setup.hpp"
 #include "tests/plugins/parity.hpp"
 
 #include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
@@ -86,7 +88,42 @@ std::string failure(const std::string& toml, const SampleShape& sample) {
   return "no failure";
 }
 
+// Samples of a network with random weights, drawn as the pipeline's text says.
+at::Tensor samples_of(const std::string& path, const std::string& output) {
+  const Pipeline pipeline = parse(
+      "[run]\nprecision = \"float64\"\n[data]\ntype = \"idx\"\npath = \"none\"\n"
+      "[corruption]\ntype = \"scale\"\n[schedule]\ntype = \"vp\"\npath = \"" +
+      path + "\"\n[model]\ntype = \"ddpm\"\ncondition = \"t\"\nprocess = \"vp\"\noutput = \"" + output + "\"\n" + tiny +
+      "[train]\nimages = 128\n[sampler]\ntype = \"ancestral\"\n[sample]\nsteps = 10\nprior = \"noise\"\n");
+  const SampleShape shape = {3, 4, 4};
+  const std::shared_ptr<const Corruption> corruption = make_corruption(pipeline, shape);
+  const Process process(corruption, select_path(pipeline, TestData(corruption->level_max())));
+  const Model model = make_model(pipeline, shape);
+  ParamSet params = storage(model);
+  model.init(params, 1);
+  for (size_t i = 0; i < params.tensors().size(); ++i) params.tensors()[i].add_(noise(model.params()[i].shape, i), 0.1);
+  params.changed();
+  const std::vector<uint64_t> sample = {0, 1};
+  const at::Tensor x_1 = process.path().sigma(1) * normal_like(noise({2, 3, 4, 4}, 1), 0, Purpose::test, sample, 0);
+  TrajectoryOptions options;
+  options.nodes = sampling_nodes(process.path(), pipeline.sample.integer("steps"));
+  const Denoiser denoiser(model, params, process);
+  return run_trajectory(denoiser, make_sampler(pipeline.sampler), x_1, {0, 1}, sample, options).x;
+}
+
 }  // namespace
+
+TEST_CASE("a network that predicts noise is sampled from t = 1 on along both variance-preserving paths") {
+  for (const std::string path : {"linear_beta", "cosine"}) {
+    for (const std::string output : {"epsilon", "score"}) {
+      const at::Tensor x = samples_of(path, output);
+      INFO(path << " " << output << ": " << x.abs().max().item<double>());
+      CHECK(x.sizes() == at::IntArrayRef({2, 3, 4, 4}));
+      CHECK(x.isfinite().all().item<bool>());
+      CHECK(largest_difference(x[0], x[1]) > 1e-3);
+    }
+  }
+}
 
 TEST_CASE("ddpm lists the tensors of the ddim repository's networks") {
   const std::tuple<std::string, std::string, int64_t> networks[] = {{"ddpm_cifar10", "", 32},

@@ -1,4 +1,4 @@
-#include "plugins/models/ncsnpp/fir.hpp"
+#include "plugins/models/nn/fir.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/conv2d.h>
@@ -10,7 +10,7 @@
 
 #include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
-using namespace sdpipe::ncsnpp;
+using namespace sdpipe::nn;
 using namespace sdpipe::testing;
 
 namespace {

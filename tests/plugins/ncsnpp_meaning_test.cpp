@@ -177,6 +177,34 @@ TEST_CASE("a positional embedding is told sigma by the nearest index, and the ou
   CHECK(largest_difference(divided.forward(x) * tensor({2, 1, 1, 1}, {2, 0.5}), by_index.forward(x)) < 1e-13);
 }
 
+TEST_CASE("condition_scale is a factor on t and on level; sigma is told as it is") {
+  for (const std::string embedding : {"positional", "fourier"}) {
+    const auto same = [&](const std::string& condition) {
+      const std::string toml = tiny + "embedding_type = \"" + embedding + "\"\ncondition = \"" + condition + "\"\n";
+      const Subject plain(toml), scaled(toml + "condition_scale = 1");
+      return plain.forward(plain.x()).equal(scaled.forward(scaled.x()));
+    };
+    CHECK(same("sigma"));
+    CHECK_FALSE(same("t"));
+    CHECK_FALSE(same("level"));
+  }
+}
+
+// Sinusoids of an odd width end on zeros, to which the weights behind are blind.
+TEST_CASE("an odd nf is offered where the norms can be cut, and its last angle is zero") {
+  const std::string odd =
+      "nf = 5\nch_mult = [1]\nnum_res_blocks = 1\nattn_resolutions = []\nprogressive_input = \"none\"\n";
+  Subject s(odd);
+  const at::Tensor y = s.forward(s.x());
+  CHECK(y.isfinite().all().item<bool>());
+  for (size_t i = 0; i < s.params.tensors().size(); ++i)
+    if (s.model.params()[i].name == "all_modules.0.weight") s.params.tensors()[i].select(1, 4).add_(1);
+  s.params.changed();
+  CHECK(s.forward(s.x()).equal(y));
+  const Subject fourier(odd + "embedding_type = \"fourier\"");
+  CHECK(fourier.forward(fourier.x()).isfinite().all().item<bool>());
+}
+
 TEST_CASE("a Fourier embedding survives the clean end of the path") {
   Subject s(tiny + "embedding_type = \"fourier\"\nscale_by_sigma = true");
   s.at.t = {0, 0};
@@ -239,9 +267,6 @@ TEST_CASE("settings of ncsnpp that make no network are refused in full sentences
         "plugin \"ncsnpp\": create failed: a norm of 30 channels cannot be cut into score_sde's groups, a quarter of "
         "the channels but at most 32; choose nf and ch_mult so that the widths, and sums of neighbouring ones, can be "
         "(parameter \"nf\")");
-  CHECK(failure("nf = 9") ==
-        "plugin \"ncsnpp\": create failed: must be even: the embedding has as many sines as cosines (parameter "
-        "\"nf\")");
   CHECK(failure("ch_mult = []") ==
         "plugin \"ncsnpp\": create failed: needs 1 to 16 entries, one for each resolution (parameter \"ch_mult\")");
   CHECK(failure("fir_kernel = [1]") ==
@@ -252,6 +277,10 @@ TEST_CASE("settings of ncsnpp that make no network are refused in full sentences
         "\"fir_kernel\")");
   CHECK(failure("sigma_min = 60") ==
         "plugin \"ncsnpp\": create failed: must be below sigma_max (parameter \"sigma_min\")");
+  CHECK(
+      failure("scale_by_sigma = true") ==
+      "plugin \"ncsnpp\": create failed: divides by one of the network's own sigmas, of which condition = \"t\" tells "
+      "nothing; set condition = \"sigma\" (parameter \"scale_by_sigma\")");
   CHECK(failure("range = \"unit\"\nprocess = \"vp\"\noutput = \"epsilon\"") ==
         "plugin \"ncsnpp\": create failed: is for process \"ve\": with \"vp\" images shrink towards 0, which lies at "
         "the range's edge (parameter \"range\")");
@@ -259,15 +288,25 @@ TEST_CASE("settings of ncsnpp that make no network are refused in full sentences
         "plugin \"ncsnpp\": create failed: ncsnpp works on images, samples of 3 axes (channel, height, width)");
 }
 
-TEST_CASE("a variance-preserving ncsnpp refuses the point at which nothing is left of the image") {
+TEST_CASE("where nothing is left of the image, a variance-preserving estimate divides by 0.005 instead of nothing") {
+  Subject raw(tiny);
+  raw.at.sigma = {0.99999, 1};
+  const at::Tensor x = raw.x(), y = raw.forward(x);
+  const at::Tensor sigma = tensor({2, 1, 1, 1}, raw.at.sigma), a = tensor({2, 1, 1, 1}, {0.005, 0.005});
+  const auto residual = [&](const std::string& output) {
+    Subject s(tiny + "process = \"vp\"\noutput = \"" + output + "\"");
+    s.at.sigma = raw.at.sigma;
+    return s.forward(x);
+  };
+  CHECK(largest_difference(residual("epsilon"), (x - sigma * y) / a - x) < 1e-10);
+  CHECK(largest_difference(residual("score"), (x + sigma * sigma * y) / a - x) < 1e-10);
+}
+
+TEST_CASE("a variance-preserving ncsnpp refuses a path that does not preserve it") {
   Subject s(tiny + "output = \"epsilon\"\nprocess = \"vp\"");
-  s.at.sigma = {0.5, 1};
-  try {
-    s.forward(s.x());
-    FAIL("no failure");
-  } catch (const PluginFailure& e) {
-    CHECK(std::string(e.what()) ==
-          "plugin \"ncsnpp\": forward failed: with process \"vp\" sigma must stay below 1, where nothing is left of "
-          "the image (parameter \"process\")");
-  }
+  s.at.sigma = {0.5, 1.01};
+  CHECK(
+      testing::failure([&] { s.forward(s.x()); }) ==
+      "plugin \"ncsnpp\": forward failed: with process \"vp\" sigma is at most 1, but that of this path is more; take "
+      "the schedule \"vp\", or process = \"ve\" (parameter \"process\")");
 }

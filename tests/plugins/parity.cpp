@@ -45,6 +45,9 @@ ParamSet weights(const Model& model, const Fixture& fixture, at::ScalarType dtyp
   return set;
 }
 
+// NaN where one of them is, which std::max would drop.
+double larger(double a, double b) { return std::isnan(b) || b > a ? b : a; }
+
 std::array<double, 2> known_gradient(const Fixture& fixture, const std::string& name) {
   if (!fixture.gradients.contains(name)) return {0, 0};
   return fixture.gradients[name].get<std::array<double, 2>>();
@@ -62,9 +65,10 @@ void compare_gradient(Deviation& d, const Fixture& fixture, const std::string& n
   const double scale = std::max(expected[0], 1e-3 * whole);
   const double in_norm = std::abs(norm - expected[0]) / scale;
   const double in_projection = std::abs(projection - expected[1]) / scale;
-  if (!(std::max(in_norm, in_projection) <= std::max(d.norms, d.projections))) d.worst = name;
-  d.norms = std::max(d.norms, in_norm);
-  d.projections = std::max(d.projections, in_projection);
+  if (larger(in_norm, in_projection) > larger(d.norms, d.projections) || std::isnan(larger(in_norm, in_projection)))
+    d.worst = name;
+  d.norms = larger(d.norms, in_norm);
+  d.projections = larger(d.projections, in_projection);
 }
 
 double whole_gradient(const Fixture& fixture) {

@@ -94,6 +94,46 @@ TEST_CASE("vp keeps a^2 + sigma^2 = 1, a = 1 - level / L = cos(pi t / 2)") {
   check_near(chosen.sigma, {0, std::sqrt(0.5), 1});
 }
 
+TEST_CASE("vp on the linear beta has Song et al.'s share of the image, and ends on noise alone") {
+  std::vector<double> level, sigma;
+  Schedule(plugin("vp"), settings(plugin("vp"), "path = \"linear_beta\"")).select(TestData(2.0), 101, &level, &sigma);
+  const auto log_square = [](double t) { return -0.1 * t - 9.95 * t * t; };
+  for (const int i : {25, 50, 90}) {
+    const double square = std::exp(log_square(i / 100.0));
+    CHECK(level[i] == Approx(2 * (1 - std::sqrt(square))).epsilon(1e-13));
+    CHECK(sigma[i] == Approx(std::sqrt(1 - square)).epsilon(1e-13));
+  }
+  // In numbers: a^2 = 0.523680, 0.079064, 0.000289.
+  CHECK(1 - sigma[25] * sigma[25] == Approx(0.523680).epsilon(1e-5));
+  CHECK(1 - sigma[50] * sigma[50] == Approx(0.079064).epsilon(1e-5));
+  CHECK(1 - sigma[90] * sigma[90] == Approx(0.000289).epsilon(1e-2));
+  CHECK(level[0] == 0);
+  CHECK(sigma[0] == 0);
+  CHECK(level[100] == 2);
+  CHECK(sigma[100] == Approx(std::sqrt(1 - std::exp(-10.05))).epsilon(1e-13));
+  CHECK(sigma[100] < 1);
+  const Chosen slow = both("vp", "path = \"linear_beta\"\nbeta_min = 2.0\nbeta_max = 2.0", 1.0);
+  CHECK(slow.sigma[1] == Approx(std::sqrt(1 - std::exp(-1.0))).epsilon(1e-13));
+}
+
+// Ho et al. (arXiv 2006.11239): x_k = sqrt(abar_k) x_0 + sqrt(1 - abar_k) eps, abar_k = prod (1 - beta_j), 1000 betas
+// in equal steps from 1e-4 to 0.02.
+TEST_CASE("vp on the linear beta is where DDPM's discrete steps are") {
+  std::vector<double> level, sigma;
+  Schedule(plugin("vp"), settings(plugin("vp"), "path = \"linear_beta\"")).select(TestData(1.0), 1001, &level, &sigma);
+  double abar = 1;
+  for (int k = 0; k < 1000; ++k) {
+    CHECK(1 - sigma[k] * sigma[k] == Approx(abar).margin(1e-3));
+    CHECK((1 - level[k]) * (1 - level[k]) == Approx(abar).margin(1e-3));
+    abar *= 1 - (1e-4 + (0.02 - 1e-4) * k / 999);
+  }
+}
+
+TEST_CASE("vp refuses betas that fall") {
+  CHECK(failure([] { both("vp", "path = \"linear_beta\"\nbeta_max = 0.05", 1.0); }) ==
+        "plugin \"vp\": create failed: beta_max is below beta_min (parameter \"beta_max\")");
+}
+
 TEST_CASE("flow has levels and noise in proportion to t") {
   const Chosen chosen = both("flow", "", 1.0);
   CHECK(chosen.level == std::vector<double>{0, 0.5, 1});

@@ -33,7 +33,9 @@ std::string table_of(const Fixture& fixture) {
   return table.substr(head.size());
 }
 
-// A way to tell the network its timestep or noise level, as users would.
+std::string without_condition(const std::string& table) { return table.substr(0, table.find("condition")); }
+
+// A way to tell the network its timestep or noise level, as users would; an empty one as the table says.
 struct Route {
   std::string toml;
   Points at;
@@ -46,15 +48,18 @@ std::vector<Route> routes(const Fixture& fixture) {
   for (const double c : condition) times.push_back(c / 999);
   at.t = times;
   at.sigma = condition;
-  const std::string level = "condition = \"level\"\ncondition_scale = 1",
-                    sigma = "condition = \"sigma\"\ncondition_scale = 1";
-  if (fixture.config.at("time_embedding_type") == "fourier") return {{sigma, at}, {level, at}};
+  const std::string level = "condition = \"level\"\ncondition_scale = 1";
+  if (fixture.config.at("time_embedding_type") == "learned") {
+    const int64_t last = fixture.config.at("num_train_timesteps").get<int64_t>() - 1;
+    for (size_t b = 0; b < condition.size(); ++b) at.t[b] = condition[b] / static_cast<double>(last);
+  }
   return {{"", at}, {level, at}};
 }
 
 void require_parity(const Fixture& fixture, at::ScalarType dtype, double bound, const std::string& more = "") {
-  const std::string toml = table_of(fixture) + more;
+  const std::string table = table_of(fixture);
   for (const Route& route : routes(fixture)) {
+    const std::string toml = more + (route.toml.empty() ? table : without_condition(table));
     const Deviation d = deviation(network(toml + route.toml, fixture.sample()), fixture, route.at, dtype);
     INFO(fixture.name << " with " << more << route.toml << "\nworst gradient: " << d.worst);
     CHECK(d.output <= bound);
@@ -62,6 +67,32 @@ void require_parity(const Fixture& fixture, at::ScalarType dtype, double bound, 
     CHECK(d.norms <= bound);
     CHECK(d.projections <= bound);
   }
+}
+
+const std::string of_skips = "block_out_channels = [8, 16]\nnorm_num_groups = 0\nlayers_per_block = 1\n";
+const std::string skips = of_skips +
+                          "down_block_types = \"SkipDownBlock2D, SkipDownBlock2D\"\n"
+                          "up_block_types = \"SkipUpBlock2D, SkipUpBlock2D\"\n";
+const std::string attending_skips =
+    "block_out_channels = [32, 32]\nnorm_num_groups = 4\nlayers_per_block = 1\n"
+    "down_block_types = \"AttnSkipDownBlock2D, DownBlock2D\"\nup_block_types = \"AttnSkipUpBlock2D, SkipUpBlock2D\"\n";
+
+Points middle() {
+  Points at = points({0.4, 2}, 0.3);
+  at.t = {0.2, 0.9};
+  return at;
+}
+
+at::Tensor forward(const Model& model, const ParamSet& params, const Points& at, const at::Tensor& x) {
+  CallScope scope;
+  return model.forward({params, at, scope, false}, x);
+}
+
+ParamSet random_weights(const Model& model) {
+  ParamSet set = storage(model);
+  for (size_t i = 0; i < set.tensors().size(); ++i) set.tensors()[i].copy_(noise(model.params()[i].shape, i)).mul_(0.2);
+  set.changed();
+  return set;
 }
 
 std::string failure(const std::string& toml, const SampleShape& sample = {3, 8, 8}) {
@@ -113,9 +144,8 @@ TEST_CASE("unet2d keeps the laws of models in its options") {
   for (const std::string& toml :
        {tiny + "dropout = 0.1\nresnet_time_scale_shift = \"scale_shift\"\noutput = \"epsilon\"\nprocess = \"vp\"",
         tiny + "time_embedding_type = \"learned\"\nnum_train_timesteps = 1000\nnum_class_embeds = 3\nact_fn = \"mish\"",
-        std::string("block_out_channels = [8, 16]\nnorm_num_groups = 0\nlayers_per_block = 1\n"
-                    "down_block_types = \"SkipDownBlock2D SkipDownBlock2D\"\ntime_embedding_type = \"fourier\"\n"
-                    "up_block_types = \"SkipUpBlock2D SkipUpBlock2D\"\ncondition = \"sigma\"\nrange = \"unit\"")}) {
+        tiny + "learn_sigma = true",
+        skips + "time_embedding_type = \"fourier\"\ncondition = \"sigma\"\nrange = \"unit\""}) {
     for (const LawResult& law : check_model(plugin("unet2d"), settings(plugin("unet2d"), toml), {3, 4, 4})) {
       INFO(toml << "\n" << law.id << ": " << law.detail);
       CHECK(law.holds);
@@ -123,14 +153,67 @@ TEST_CASE("unet2d keeps the laws of models in its options") {
   }
 }
 
-TEST_CASE("a freshly initialised unet2d returns zero") {
-  const Model model = network(tiny, {3, 4, 4});
-  ParamSet params = storage(model);
-  model.init(params, 1);
-  Points at = points({0.4, 2}, 0.3);
-  at.t = {0.2, 0.9};
-  CallScope scope;
-  CHECK(model.forward({params, at, scope, false}, noise({2, 3, 4, 4}, 1)).abs().max().item<double>() == 0);
+TEST_CASE("a freshly initialised unet2d returns zero, with a pyramid of images too") {
+  for (const std::string& toml : {tiny, skips, attending_skips, tiny + "learn_sigma = true"}) {
+    const Model model = network(toml, {3, 4, 4});
+    ParamSet params = storage(model);
+    model.init(params, 1);
+    INFO(toml);
+    CHECK(forward(model, params, middle(), noise({2, 3, 4, 4}, 1)).abs().max().item<double>() == 0);
+  }
+}
+
+TEST_CASE("a Fourier embedding of unet2d survives the clean end of the path") {
+  const Model model = network(tiny + "time_embedding_type = \"fourier\"\ncondition = \"sigma\"", {3, 4, 4});
+  Points clean = middle(), nearly = middle();
+  clean.sigma = {0, 0};
+  nearly.sigma = {1e-5, 1e-5};
+  const ParamSet params = random_weights(model);
+  const at::Tensor x = noise({2, 3, 4, 4}, 1), y = forward(model, params, clean, x);
+  CHECK(y.isfinite().all().item<bool>());
+  CHECK(y.equal(forward(model, params, nearly, x)));
+}
+
+TEST_CASE("a last block with Skip changes no resolution, and takes what any other takes") {
+  const std::string start = "block_out_channels = [8, 16]\nnorm_num_groups = 4\nlayers_per_block = 1\n";
+  for (const std::string types :
+       {"down_block_types = \"DownBlock2D, SkipDownBlock2D\"\n", "down_block_types = \"DownBlock2D, DownBlock2D\"\n"}) {
+    for (const int64_t channels : {1, 3}) {
+      const Model model = network(start + types + "up_block_types = \"UpBlock2D, SkipUpBlock2D\"", {channels, 4, 4});
+      const ParamSet params = random_weights(model);
+      CHECK(forward(model, params, middle(), noise({2, channels, 4, 4}, 1)).isfinite().all().item<bool>());
+      for (const ModelParamInfo& p : model.params()) CHECK(p.name.find("skip_conv") == std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("a learned variance is held by unet2d and changes nothing") {
+  const Model plain = network(tiny, {3, 4, 4}), holding = network(tiny + "learn_sigma = true", {3, 4, 4});
+  const ParamSet ours = random_weights(plain), theirs = random_weights(holding);
+  REQUIRE(ours.tensors().size() == theirs.tensors().size());
+  for (size_t i = 0; i < ours.tensors().size(); ++i) {
+    const bool last = holding.params()[i].name.starts_with("conv_out.");
+    if (last) CHECK(holding.params()[i].shape[0] == 6);
+    (last ? theirs.tensors()[i].narrow(0, 0, 3) : theirs.tensors()[i]).copy_(ours.tensors()[i]);
+  }
+  const ParamSet changed(theirs.tensors());
+  const at::Tensor x = noise({2, 3, 4, 4}, 1), y = forward(plain, ours, middle(), x);
+  CHECK(y.abs().max().item<double>() > 1e-3);
+  CHECK(largest_difference(forward(holding, changed, middle(), x), y) < 1e-13);
+}
+
+// diffusers sets a column of zeros behind the sinusoids, to which the weights behind it are blind.
+TEST_CASE("an odd first width of unet2d is offered, and its last angle is zero") {
+  const Model model = network(
+      "block_out_channels = [9]\nnorm_num_groups = 3\ndown_block_types = \"DownBlock2D\"\n"
+      "up_block_types = \"UpBlock2D\"\nattention_head_dim = 0",
+      {3, 4, 4});
+  const ParamSet params = random_weights(model);
+  const at::Tensor x = noise({2, 3, 4, 4}, 1), y = forward(model, params, middle(), x);
+  CHECK(y.isfinite().all().item<bool>());
+  for (size_t i = 0; i < params.tensors().size(); ++i)
+    if (model.params()[i].name == "time_embedding.linear_1.weight") params.tensors()[i].select(1, 8).add_(1);
+  CHECK(forward(model, ParamSet(params.tensors()), middle(), x).equal(y));
 }
 
 TEST_CASE("unet2d strips UNetRes from the block types of old configurations") {
@@ -160,9 +243,10 @@ TEST_CASE("settings of unet2d that make no network are refused in full sentences
         start +
             "names 1 block types, but block_out_channels has 2 entries: one of each for every resolution "
             "(parameter \"up_block_types\")");
-  CHECK(failure(with("DownBlock2D, SkipDownBlock2D", "UpBlock2D, UpBlock2D")) ==
+  CHECK(failure("block_out_channels = [8, 8, 8]\nnorm_num_groups = 4\ndown_block_types = \"DownBlock2D, "
+                "SkipDownBlock2D, DownBlock2D\"\nup_block_types = \"UpBlock2D, UpBlock2D, UpBlock2D\"") ==
         start +
-            "block types with Skip must come first: their images start at the full resolution "
+            "block types with Skip must come first, but for the last block: their images start at the full resolution "
             "(parameter \"down_block_types\")");
   CHECK(failure(with("DownBlock2D, DownBlock2D", "SkipUpBlock2D, UpBlock2D")) ==
         start +
@@ -170,11 +254,20 @@ TEST_CASE("settings of unet2d that make no network are refused in full sentences
             "(parameter \"up_block_types\")");
   CHECK(failure(with("SkipDownBlock2D, SkipDownBlock2D", "SkipUpBlock2D, SkipUpBlock2D"), {1, 8, 8}) ==
         start +
-            "block types with Skip are for images of 3 channels, but these have 1 (parameter \"down_block_types\")");
+            "block types with Skip that change the resolution are for images of 3 channels in and out, but these have "
+            "1 in and 1 out (parameter \"down_block_types\")");
+  CHECK(failure(skips + "learn_sigma = true") ==
+        start +
+            "block types with Skip that change the resolution are for images of 3 channels in and out, but these have "
+            "3 in and 6 out (parameter \"down_block_types\")");
   CHECK(failure(with("DownBlock2D, DownBlock2D", "UpBlock2D, UpBlock2D") + "time_embedding_type = \"learned\"") ==
         start +
             "must be given with time_embedding_type = \"learned\": it has one entry for each timestep "
             "(parameter \"num_train_timesteps\")");
+  CHECK(failure(tiny + "time_embedding_type = \"learned\"\nnum_train_timesteps = 500") ==
+        start +
+            "goes beyond the last of the 500 entries that num_train_timesteps gives to the table; set it to 499 "
+            "(parameter \"condition_scale\")");
   CHECK(failure(tiny, {3, 7, 8}) ==
         start +
             "images are 7 x 8 (height x width), but both must be divisible by 2, halved for each of the 2 entries "
@@ -186,8 +279,16 @@ TEST_CASE("settings of unet2d that make no network are refused in full sentences
   CHECK(failure("block_out_channels = [8, 20]\nlayers_per_block = 1\nnorm_num_groups = 8\n"
                 "down_block_types = \"DownBlock2D, DownBlock2D\"\nup_block_types = \"UpBlock2D, UpBlock2D\"") ==
         start +
-            "a norm of 20 channels cannot be cut into 8 groups; choose block_out_channels and norm_num_groups so "
-            "that every width, and sums of neighbouring ones, can be (parameter \"block_out_channels\")");
+            "a norm of 20 channels cannot be cut into 8 groups; choose it and block_out_channels so that every width, "
+            "and sums of neighbouring ones, can be (parameter \"norm_num_groups\")");
+  CHECK(failure(tiny + "attn_norm_num_groups = 3") ==
+        start +
+            "a norm of 16 channels cannot be cut into 3 groups; choose it and block_out_channels so that every width, "
+            "and sums of neighbouring ones, can be (parameter \"attn_norm_num_groups\")");
+  CHECK(failure(with("AttnSkipDownBlock2D, DownBlock2D", "UpBlock2D, UpBlock2D")) ==
+        start +
+            "a norm of 8 channels cannot be cut into 32 groups, which block types with Skip have whatever "
+            "norm_num_groups says; choose widths that can be (parameter \"block_out_channels\")");
   CHECK(failure("block_out_channels = [8, 16]\nnorm_num_groups = 4\nattention_head_dim = 9\n"
                 "down_block_types = \"AttnDownBlock2D, DownBlock2D\"\nup_block_types = \"UpBlock2D, UpBlock2D\"") ==
         start + "is more than the 8 channels that some attention has in all (parameter \"attention_head_dim\")");
@@ -195,9 +296,4 @@ TEST_CASE("settings of unet2d that make no network are refused in full sentences
         start +
             "must be below half of the first entry of block_out_channels, the number of frequencies "
             "(parameter \"freq_shift\")");
-  CHECK(failure("block_out_channels = [9]\nnorm_num_groups = 3\ndown_block_types = \"DownBlock2D\"\n"
-                "up_block_types = \"UpBlock2D\"") ==
-        start +
-            "the first entry must be even: the embedding has as many sines as cosines "
-            "(parameter \"block_out_channels\")");
 }

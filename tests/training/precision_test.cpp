@@ -122,7 +122,11 @@ TEST_CASE("gradients in bfloat16 are those of float64 within its accuracy, in fl
        "nf = 16\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [4]\ninit_scale = 1\nembedding_type = "
        "\"fourier\"\ncondition = \"sigma\"\ncondition_scale = 1\nscale_by_sigma = true\noutput = \"score\"\nrange = "
        "\"unit\""},
-      {"ddpm", "ch = 32\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [4]"}};
+      {"ddpm", "ch = 32\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [4]"},
+      {"unet2d",
+       "block_out_channels = [16, 32]\nnorm_num_groups = 4\nlayers_per_block = 1\ndown_block_types = "
+       "\"DownBlock2D, AttnDownBlock2D\"\nup_block_types = \"AttnUpBlock2D, UpBlock2D\""},
+      {"adm", "num_channels = 32\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [4]"}};
   for (const auto& [id, toml] : networks) {
     INFO(id << " with " << toml);
     const Model model(plugin(id), settings(plugin(id), toml), {3, 8, 8});

@@ -22,6 +22,8 @@ struct Accuracy {
 };
 constexpr Accuracy float64_accuracy = {1e-5, 1e-6, 1e-5}, float32_accuracy = {1e-2, 1e-2, 2e-2};
 
+bool is_finite(const at::Tensor& x) { return x.isfinite().all().item<bool>(); }
+
 std::vector<at::Tensor> storage(const Model& model, at::ScalarType dtype) {
   std::vector<at::Tensor> tensors;
   for (const ModelParamInfo& p : model.params()) tensors.push_back(at::zeros(p.shape, at::TensorOptions(dtype)));
@@ -60,7 +62,7 @@ struct Subject {
     s.random.sample = of;
     return s;
   }
-  ModelCall call() const { return {params, at, scope(samples)}; }
+  ModelCall call(bool train = false) const { return {params, at, scope(samples), train}; }
   at::Tensor noise(uint32_t draw) const { return random_batch(batch, shape, dtype, draw); }
 
   Model model;
@@ -72,15 +74,15 @@ struct Subject {
   std::vector<uint64_t> samples = {0, 1, 2};
 };
 
-// <gy, dy/dx v> by central differences against <gx, v>
-LawResult input_gradient(const Subject& s) {
-  return bounded("model.vjp_of_input", s.accuracy().input_bound, [&] {
+// <gy, dy/dx v> by central differences against <gx, v>. While training, forward and vjp must draw equal dropout.
+LawResult input_gradient(const Subject& s, const std::string& id, bool train) {
+  return bounded(id, s.accuracy().input_bound, [&] {
     const double h = s.accuracy().step;
+    const ModelCall call = s.call(train);
     const at::Tensor x = s.noise(1), gy = s.noise(2), v = s.noise(3);
-    auto [y, saved] = s.model.forward_saving(s.call(), x);
-    const at::Tensor gx = s.model.vjp(s.call(), x, saved, gy, nullptr, true);
-    const at::Tensor difference =
-        (s.model.forward(s.call(), x + h * v) - s.model.forward(s.call(), x - h * v)) / (2 * h);
+    auto [y, saved] = s.model.forward_saving(call, x);
+    const at::Tensor gx = s.model.vjp(call, x, saved, gy, nullptr, true);
+    const at::Tensor difference = (s.model.forward(call, x + h * v) - s.model.forward(call, x - h * v)) / (2 * h);
     return std::abs(dot(gy, difference) - dot(gx, v)) /
            std::max(norm(gx) * norm(v) / std::sqrt(static_cast<double>(v.numel())), 1e-12);
   });
@@ -167,12 +169,52 @@ LawResult repeatable(const Subject& s) {
   });
 }
 
+// A path begins at t = level = sigma = 0, of which no model may take the logarithm.
+LawResult finite_at_zero(const Subject& s) {
+  return stated("model.finite_at_zero", [&]() -> std::string {
+    const std::vector<double> zero(batch, 0.0);
+    const Points clean = {zero, zero, zero, s.at.key};
+    const ModelCall call = {s.params, clean, s.scope(s.samples)};
+    const at::Tensor x = s.noise(7), gy = s.noise(2);
+    auto [y, saved] = s.model.forward_saving(call, x);
+    if (!is_finite(y)) return "forward is not finite at t = level = sigma = 0";
+    const ParamSet gradients(storage(s.model, s.dtype));
+    const at::Tensor gx = s.model.vjp(call, x, saved, gy, s.model.is_fitted() ? nullptr : &gradients, true);
+    if (!is_finite(gx)) return "vjp is not finite at t = level = sigma = 0";
+    for (size_t i = 0; i < gradients.tensors().size(); ++i)
+      if (!s.model.is_fitted() && !is_finite(gradients.tensors()[i]))
+        return fmt::format("the gradient of \"{}\" is not finite at t = level = sigma = 0", s.model.params()[i].name);
+    return "";
+  });
+}
+
+// Against the parameters before they were rounded. What a network of many layers loses by it is some percent.
+LawResult forward_in_bfloat16(const Subject& s) {
+  return bounded("model.forward_in_bfloat16", 0.1, [&] {
+    if (!s.model.offers(at::kBFloat16)) return 0.0;
+    std::vector<at::Tensor> rounded;
+    for (size_t i = 0; i < s.params.tensors().size(); ++i)
+      rounded.push_back(s.params.tensors()[i].to(s.model.params()[i].keep_f32 ? at::kFloat : at::kBFloat16));
+    const ParamSet narrow(std::move(rounded));
+    const at::Tensor x = s.noise(6), wide = s.model.forward(s.call(), x);
+    const ModelCall call = {narrow, s.at, s.scope(s.samples)};
+    return relative_difference(s.model.forward(call, x.to(at::kFloat)).to(s.dtype), wide);
+  });
+}
+
 }  // namespace
 
 std::vector<LawResult> check_model(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
   Subject s(plugin, settings, shape);
-  return {input_gradient(s), parameter_gradients(s), interleaved(s),
-          repeated_vjp(s),   batch_equals_single(s), repeatable(s)};
+  return {input_gradient(s, "model.vjp_of_input", false),
+          input_gradient(s, "model.vjp_in_training", true),
+          parameter_gradients(s),
+          interleaved(s),
+          repeated_vjp(s),
+          batch_equals_single(s),
+          repeatable(s),
+          finite_at_zero(s),
+          forward_in_bfloat16(s)};
 }
 
 }  // namespace sdpipe

@@ -15,8 +15,8 @@
 //   attention_resolutions = [32, 16, 8]
 //   resblock_updown = true
 //   use_new_attention_order = true
-//   output = "epsilon"           # with process = "vp": as its published weights were trained
-//   process = "vp"
+//   output = "epsilon"           # with process = "vp": as its published weights were trained, on a cosine with an
+//   process = "vp"               # offset (64 px) or on the schedule "vp" with path = "linear_beta"
 #include "plugins/models/adm/network.hpp"
 
 namespace sdpipe::adm {
@@ -25,18 +25,15 @@ namespace {
 
 std::string text(int64_t n) { return std::to_string(n); }
 
-void check_heads(const sdp::Call& call, const Settings& a, int64_t width) {
-  if (a.num_head_channels > 0) {
-    if (width % a.num_head_channels != 0)
-      call.fail("attention over " + text(width) + " channels cannot be cut into heads of " + text(a.num_head_channels),
-                "num_head_channels");
-    return;
-  }
-  for (const bool upwards : {false, true})
-    if (width % a.heads(width, upwards) != 0)
-      call.fail(
-          "attention over " + text(width) + " channels cannot be cut into " + text(a.heads(width, upwards)) + " heads",
-          upwards && a.num_heads_upsample > 0 ? "num_heads_upsample" : "num_heads");
+// In one direction; the middle's attention belongs to the way down.
+void check_heads(const sdp::Call& call, const Settings& a, int64_t width, bool upwards) {
+  if (a.num_head_channels > 0 && width % a.num_head_channels != 0)
+    call.fail("attention over " + text(width) + " channels cannot be cut into heads of " + text(a.num_head_channels),
+              "num_head_channels");
+  if (width % a.heads(width, upwards) != 0)
+    call.fail(
+        "attention over " + text(width) + " channels cannot be cut into " + text(a.heads(width, upwards)) + " heads",
+        upwards && a.num_heads_upsample > 0 ? "num_heads_upsample" : "num_heads");
 }
 
 void check_widths(const sdp::Call& call, const Settings& a, int64_t pixels) {
@@ -47,7 +44,8 @@ void check_widths(const sdp::Call& call, const Settings& a, int64_t pixels) {
           "normalisation, but level " +
               text(static_cast<int64_t>(l)) + " has " + text(a.width(l)) + " channels",
           "channel_mult");
-    if (a.attends(pixels >> l) || l + 1 == a.levels()) check_heads(call, a, a.width(l));
+    if (a.attends(pixels >> l) || l + 1 == a.levels()) check_heads(call, a, a.width(l), false);
+    if (a.attends(pixels >> l)) check_heads(call, a, a.width(l), true);
   }
 }
 
@@ -63,12 +61,7 @@ void Settings::prepare(sdp::Call& call, const sdp::Shape& sample) const {
     if (value == 0) call.fail("must be -1, for no choice of its own, or at least 1", key);
   check_meaning(call);
   check_widths(call, *this, sample[2]);
-  const int64_t factor = int64_t{1} << (levels() - 1);
-  if (sample[1] % factor != 0 || sample[2] % factor != 0)
-    call.fail("images are " + text(sample[1]) + " x " + text(sample[2]) +
-                  " (height x width), but both must be divisible by " + text(factor) + ", halved for each of the " +
-                  text(static_cast<int64_t>(levels())) + " multipliers but the first; resize the images, or use fewer",
-              "channel_mult");
+  nn::check_halvings(call, sample, levels(), "multipliers", "channel_mult");
 }
 
 std::shared_ptr<Network> Settings::build(const sdp::Shape& sample) const {

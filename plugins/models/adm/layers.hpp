@@ -1,15 +1,12 @@
 // Settings of the network under guided-diffusion's names, and its layers under the names that they have there.
 #pragma once
 
-#include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/conv2d.h>
-#include <ATen/ops/upsample_nearest2d.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
-#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,7 +15,9 @@
 #include "plugins/models/nn/checkpoint.hpp"
 #include "plugins/models/nn/conv3x3.hpp"
 #include "plugins/models/nn/group_norm.hpp"
+#include "plugins/models/nn/levels.hpp"
 #include "plugins/models/nn/meaning.hpp"
+#include "plugins/models/nn/resample.hpp"
 
 namespace sdpipe::adm {
 
@@ -52,9 +51,7 @@ struct Settings : nn::Meaning, nn::Kernels {
     if (num_head_channels > 0) return width / num_head_channels;
     return upwards && num_heads_upsample > 0 ? num_heads_upsample : num_heads;
   }
-  bool attends(int64_t pixels) const {
-    return std::find(attention_resolutions.begin(), attention_resolutions.end(), pixels) != attention_resolutions.end();
-  }
+  bool attends(int64_t pixels) const { return nn::attends_at(attention_resolutions, pixels); }
   void prepare(sdp::Call& call, const sdp::Shape& sample) const;
   std::shared_ptr<Network> build(const sdp::Shape& sample) const;
   void init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) const;
@@ -84,8 +81,7 @@ enum class Resampling { none, halve, twice };
 
 inline at::Tensor resampled(Resampling how, const at::Tensor& x) {
   if (how == Resampling::none) return x;
-  if (how == Resampling::halve) return at::avg_pool2d(x, 2);
-  return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+  return how == Resampling::halve ? nn::halved(x) : nn::doubled(x);
 }
 
 struct Block : Layer {
@@ -182,8 +178,8 @@ struct Resample : Layer {
     conv = register_module(halve ? "op" : "conv", square(width, width, halve ? 2 : 1));
   }
   at::Tensor forward(const sdp::Pass&, const at::Tensor& x, const at::Tensor&, const at::Tensor&) override {
-    if (halve) return conv.is_empty() ? resampled(Resampling::halve, x) : conv(x);
-    const at::Tensor wide = resampled(Resampling::twice, x);
+    if (halve) return conv.is_empty() ? nn::halved(x) : conv(x);
+    const at::Tensor wide = nn::doubled(x);
     return conv.is_empty() ? wide : nn::conv3x3(kernels, conv, wide);
   }
   nn::Kernels kernels;

@@ -1,25 +1,13 @@
 // The network of adm.cpp: stages on the way down and up, of which each has a skip connection.
 #pragma once
 
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/cos.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/exp.h>
 #include <ATen/ops/silu.h>
-#include <ATen/ops/sin.h>
 
 #include "plugins/models/adm/layers.hpp"
+#include "plugins/models/nn/embedding.hpp"
 
 namespace sdpipe::adm {
-
-// cos and sin of the condition times width / 2 frequencies that fall from 1 towards 1e-4, which they do not reach.
-inline at::Tensor cosines_and_sines(const at::Tensor& condition, int64_t width) {
-  const int64_t half = width / 2;
-  const at::Tensor order = at::arange(half, condition.options());
-  const at::Tensor phase = condition.unsqueeze(1) * (order * (-std::log(1e4) / static_cast<double>(half))).exp();
-  return at::cat({phase.cos(), phase.sin()}, 1);
-}
 
 class Network : public Module {
  public:
@@ -50,7 +38,7 @@ class Network : public Module {
   at::Tensor forward(const sdp::Pass& pass, const at::Tensor& x) {
     const nn::Seen seen = nn::seen_by_network(settings_, pass, pass.x);
     const at::Tensor condition = nn::condition_of(settings_, pass, seen.sigma);
-    const at::Tensor angles = cosines_and_sines(condition, settings_.num_channels).to(x.scalar_type());
+    const at::Tensor angles = nn::cosines_and_sines(condition, settings_.num_channels).to(x.scalar_type());
     const at::Tensor embedding = at::silu(time_2_(at::silu(time_0_(angles))));
     const at::Tensor out = evaluate(pass, seen.x.to(x.scalar_type()), embedding).to(pass.x.scalar_type());
     return nn::residual_of(settings_, pass, seen, settings_.learn_sigma ? out.narrow(1, 0, channels_) : out);

@@ -1,28 +1,24 @@
 #include "plugins/models/ncsnpp/layers.hpp"
 
-#include <ATen/ops/arange.h>
-#include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
-#include <ATen/ops/cos.h>
 #include <ATen/ops/elu.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/erfinv.h>
 #include <ATen/ops/leaky_relu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
-#include <ATen/ops/sin.h>
-#include <ATen/ops/upsample_nearest2d.h>
 
 #include <cmath>
 #include <utility>
 
-#include "plugins/models/ncsnpp/fir.hpp"
 #include "plugins/models/nn/attention.hpp"
 #include "plugins/models/nn/checkpoint.hpp"
 #include "plugins/models/nn/conv3x3.hpp"
+#include "plugins/models/nn/embedding.hpp"
+#include "plugins/models/nn/fir.hpp"
+#include "plugins/models/nn/resample.hpp"
 
 namespace sdpipe::ncsnpp {
 
@@ -74,17 +70,9 @@ at::Tensor joined(const at::Tensor& a, const at::Tensor& b, bool rescale) {
   return rescale ? sum / std::sqrt(2.0) : sum;
 }
 
-// A network draws no random numbers when it is built, so the values are the normal distribution's quantiles: W is as
-// normally distributed as `width` numbers can be, and the layer behind does not mind their order.
-FourierImpl::FourierImpl(int64_t width, double scale) {
-  const at::Tensor share = (at::arange(width, at::kDouble) + 0.5) / static_cast<double>(width);
-  W = register_buffer("W", (at::erfinv(share * 2 - 1) * (std::sqrt(2.0) * scale)).to(at::kFloat));
-}
+FourierImpl::FourierImpl(int64_t width, double scale) : W(register_buffer("W", nn::normal_quantiles(width, scale))) {}
 
-at::Tensor FourierImpl::forward(const at::Tensor& log_sigma) {
-  const at::Tensor phase = log_sigma.unsqueeze(1) * W.to(log_sigma.scalar_type()) * (2 * std::acos(-1.0));
-  return at::cat({phase.sin(), phase.cos()}, 1);
-}
+at::Tensor FourierImpl::forward(const at::Tensor& condition) { return nn::fourier_features(condition, W); }
 
 NinImpl::NinImpl(int64_t in, int64_t out)
     : W(register_parameter("W", at::empty({in, out}))), b(register_parameter("b", at::empty({out}))) {}
@@ -105,6 +93,10 @@ AttentionImpl::AttentionImpl(const Settings& s, int64_t width)
       project(register_module("NIN_3", Nin(width, width))) {}
 
 at::Tensor AttentionImpl::forward(const at::Tensor& x) {
+  return nn::checkpointed(kernels, *this, {x}, [this](const std::vector<at::Tensor>& in) { return run(in[0]); });
+}
+
+at::Tensor AttentionImpl::run(const at::Tensor& x) {
   const at::Tensor h = nn::group_norm(kernels, norm, x, false);
   const auto positions = [&](Nin& layer) { return nn::heads_of_map(layer(h), 1); };
   const at::Tensor mixed = nn::attention(kernels, positions(q), positions(k), positions(v));
@@ -130,8 +122,8 @@ BlockImpl::BlockImpl(const Settings& s, int64_t in, int64_t out, Resampling resa
 at::Tensor BlockImpl::resampled(const at::Tensor& x) const {
   if (resampling == Resampling::none) return x;
   const bool halve = resampling == Resampling::halve;
-  if (settings.fir) return halve ? fir_halve(x, settings.fir_kernel) : fir_double(x, settings.fir_kernel);
-  return halve ? at::avg_pool2d(x, 2) : at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+  if (settings.fir) return halve ? nn::fir_halve(x, settings.fir_kernel) : nn::fir_double(x, settings.fir_kernel);
+  return halve ? nn::halved(x) : nn::doubled(x);
 }
 
 at::Tensor BlockImpl::shortcut(const at::Tensor& x) {
@@ -168,11 +160,11 @@ at::Tensor ResampleImpl::forward(const at::Tensor& x) {
   const std::vector<double>& taps = settings.fir_kernel;
   const bool halve = direction == Resampling::halve;
   if (settings.fir) {
-    if (conv.is_empty()) return halve ? fir_halve(x, taps) : fir_double(x, taps);
-    return (halve ? fir_halve_conv : fir_double_conv)(x, taps, conv->weight, conv->bias);
+    if (conv.is_empty()) return halve ? nn::fir_halve(x, taps) : nn::fir_double(x, taps);
+    return (halve ? nn::fir_halve_conv : nn::fir_double_conv)(x, taps, conv->weight, conv->bias);
   }
-  if (halve) return conv.is_empty() ? at::avg_pool2d(x, 2) : conv(at::constant_pad_nd(x, {0, 1, 0, 1}));
-  const at::Tensor wide = at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+  if (halve) return conv.is_empty() ? nn::halved(x) : conv(at::constant_pad_nd(x, {0, 1, 0, 1}));
+  const at::Tensor wide = nn::doubled(x);
   return conv.is_empty() ? wide : nn::conv3x3(settings, conv, wide);
 }
 

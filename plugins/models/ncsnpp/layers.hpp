@@ -22,10 +22,10 @@ at::Tensor activate(Activation activation, const at::Tensor& x);
 at::Tensor activated_norm(const Settings& s, torch::nn::GroupNorm& norm, const at::Tensor& x,
                           const at::Tensor& offset = {});
 
-// sin and cos of 2 pi W log(sigma), W frozen and normally distributed with standard deviation `scale`.
+// Fourier features with frequencies W, frozen and normally distributed with standard deviation `scale`.
 struct FourierImpl : torch::nn::Module {
   FourierImpl(int64_t width, double scale);
-  at::Tensor forward(const at::Tensor& log_sigma);
+  at::Tensor forward(const at::Tensor& condition);
   at::Tensor W;
 };
 TORCH_MODULE(Fourier);
@@ -42,6 +42,7 @@ TORCH_MODULE(Nin);
 struct AttentionImpl : torch::nn::Module {
   AttentionImpl(const Settings& s, int64_t width);
   at::Tensor forward(const at::Tensor& x);
+  at::Tensor run(const at::Tensor& x);
   nn::Kernels kernels;
   bool rescale;
   torch::nn::GroupNorm norm;

@@ -11,8 +11,9 @@
 //
 // score_sde's own configurations, to which their weights belong:
 //   NCSN++ (VE)             centered = false, range = "unit", scale_by_sigma = true, output = "score",
-//                           condition = "sigma", condition_scale = 1; continuous: embedding_type = "fourier"
-//   DDPM++ (VP)             fir = false, progressive_input = "none", output = "epsilon", process = "vp"
+//                           condition = "sigma"; continuous: embedding_type = "fourier"
+//   DDPM++ (VP)             fir = false, progressive_input = "none", output = "epsilon", process = "vp"; sampled with
+//                           the corruption "scale" and the schedule "vp", path = "linear_beta"
 #include <cmath>
 
 #include "plugins/models/ncsnpp/network.hpp"
@@ -21,10 +22,7 @@ namespace sdpipe::ncsnpp {
 
 namespace {
 
-std::string text(int64_t n) { return std::to_string(n); }
-
 void check_network(const sdp::Call& call, const Settings& s) {
-  if (s.nf % 2 != 0) call.fail("must be even: the embedding has as many sines as cosines", "nf");
   if (s.ch_mult.empty() || s.levels() > 16) call.fail("needs 1 to 16 entries, one for each resolution", "ch_mult");
   if (s.fir && (s.fir_kernel.size() < 2 || s.fir_kernel.size() > 16))
     call.fail("needs 2 to 16 taps; to resample without a filter, set fir = false", "fir_kernel");
@@ -32,16 +30,11 @@ void check_network(const sdp::Call& call, const Settings& s) {
   for (const double tap : s.fir_kernel) sum += tap;
   if (s.fir && std::abs(sum) < 1e-6) call.fail("the taps add up to 0, so that they cannot be normalised", "fir_kernel");
   if (s.sigma_min >= s.sigma_max) call.fail("must be below sigma_max", "sigma_min");
-}
-
-void check_size(const sdp::Call& call, const Settings& s, const sdp::Shape& sample) {
-  const int64_t factor = int64_t{1} << (s.levels() - 1);
-  if (sample[1] % factor != 0 || sample[2] % factor != 0)
-    call.fail("images are " + text(sample[1]) + " x " + text(sample[2]) +
-                  " (height x width), but both must be divisible by " + text(factor) + ", halved for each of the " +
-                  text(static_cast<int64_t>(s.levels())) +
-                  " multipliers but the first; resize the images, or use fewer",
-              "ch_mult");
+  if (s.scale_by_sigma && s.embedding_type == Embedding::positional && s.condition == nn::Condition::t)
+    call.fail(
+        "divides by one of the network's own sigmas, of which condition = \"t\" tells nothing; set condition = "
+        "\"sigma\"",
+        "scale_by_sigma");
 }
 
 // Convolutions from features to an image: of the output, and of the levels of progressive = "output_skip".
@@ -58,7 +51,7 @@ void Settings::prepare(sdp::Call& call, const sdp::Shape& sample) {
   if (sample.size() != 3) call.fail("ncsnpp works on images, samples of 3 axes (channel, height, width)");
   check_network(call, *this);
   check_meaning(call);
-  check_size(call, *this, sample);
+  nn::check_halvings(call, sample, levels(), "multipliers", "ch_mult");
   image_channels = sample[0];
 }
 

@@ -7,6 +7,7 @@
 
 #include "plugins/models/ncsnpp/noise_levels.hpp"
 #include "plugins/models/nn/conv3x3.hpp"
+#include "plugins/models/nn/embedding.hpp"
 
 namespace sdpipe::ncsnpp {
 
@@ -144,7 +145,7 @@ at::Tensor Network::evaluate(const sdp::Pass& pass, const at::Tensor& x, const a
 
 at::Tensor Network::embed(const at::Tensor& condition, at::ScalarType dtype) {
   if (!settings_.conditional) return {};
-  const at::Tensor angles = fourier_.is_empty() ? nn::sinusoids(condition, settings_.nf) : fourier_(condition.log());
+  const at::Tensor angles = fourier_.is_empty() ? nn::sinusoids(condition, settings_.nf) : fourier_(condition);
   return embed_1_(activate(settings_.nonlinearity, embed_0_(angles.to(dtype))));
 }
 

@@ -4,12 +4,11 @@
 
 #include <cmath>
 
+#include "plugins/models/nn/embedding.hpp"
+
 namespace sdpipe::ncsnpp {
 
 namespace {
-
-// Where the path ends at 0, a logarithm must not: below every sigma that images of 8 bits can tell from none.
-constexpr double clean_condition = 1e-5;
 
 // sigma_max .. sigma_min in num_scales geometric steps, index 0 the largest: ln sigma(i) = ln sigma_max - i * step.
 double log_step(const Settings& s) {
@@ -24,7 +23,7 @@ at::Tensor within_indices(const Settings& s, const at::Tensor& index) {
 
 at::Tensor embedded_condition(const Settings& s, const sdp::Pass& pass, const at::Tensor& sigma) {
   const at::Tensor condition = nn::condition_of(s, pass, sigma);
-  if (s.embedding_type == Embedding::fourier) return condition.clamp_min(clean_condition);
+  if (s.embedding_type == Embedding::fourier) return nn::away_from_zero(condition);
   if (s.condition != nn::Condition::sigma) return condition;
   return within_indices(s, ((condition.log() - std::log(s.sigma_max)) * (-1 / log_step(s))).round());
 }

@@ -1,13 +1,13 @@
 // Settings of the network, under the names that score_sde's configurations give them.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "plugins/models/nn/kernels.hpp"
+#include "plugins/models/nn/levels.hpp"
 #include "plugins/models/nn/meaning.hpp"
 
 namespace sdpipe::ncsnpp {
@@ -39,10 +39,7 @@ struct Settings : nn::Meaning, nn::Kernels {
 
   size_t levels() const { return ch_mult.size(); }
   int64_t width(size_t level) const { return nf * ch_mult[level]; }
-  // score_sde names the levels with attention by their width in pixels.
-  bool attends(int64_t pixels) const {
-    return std::find(attn_resolutions.begin(), attn_resolutions.end(), pixels) != attn_resolutions.end();
-  }
+  bool attends(int64_t pixels) const { return nn::attends_at(attn_resolutions, pixels); }
 
   void prepare(sdp::Call& call, const sdp::Shape& sample);
   std::shared_ptr<Network> build(const sdp::Shape& sample) const;

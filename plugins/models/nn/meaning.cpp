@@ -1,14 +1,6 @@
 #include "plugins/models/nn/meaning.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/cos.h>
-#include <ATen/ops/exp.h>
-#include <ATen/ops/sin.h>
-
-#include <cmath>
-
 namespace sdpipe::nn {
 
 namespace {
@@ -16,13 +8,20 @@ namespace {
 // Half the host's range, where the network's images lie in [0, 1].
 double scale_of(const Meaning& m) { return m.range == Range::unit ? 0.5 : 1; }
 
+// At sigma = 1 nothing is left of the image, and an error of the network would be divided by 0. Published paths end at
+// a = 0.0066 and never ask for less.
+constexpr double smallest_share = 5e-3;
+
 // (x + correction) / a - x
 at::Tensor corrected(const Meaning& m, const sdp::Pass& pass, const Seen& seen, const at::Tensor& correction) {
   if (m.process == Process::ve) return correction;
-  if (seen.sigma.ge(1).any().item<bool>())
-    pass.call.fail("with process \"vp\" sigma must stay below 1, where nothing is left of the image", "process");
-  const at::Tensor a = (1 - seen.sigma * seen.sigma).sqrt().to(seen.x.scalar_type()).view({-1, 1, 1, 1});
-  return (seen.x + correction) / a - seen.x;
+  if (seen.sigma.gt(1).any().item<bool>())
+    pass.call.fail(
+        "with process \"vp\" sigma is at most 1, but that of this path is more; take the schedule \"vp\", or "
+        "process = \"ve\"",
+        "process");
+  const at::Tensor a = (1 - seen.sigma * seen.sigma).sqrt().clamp_min(smallest_share);
+  return (seen.x + correction) / a.to(seen.x.scalar_type()).view({-1, 1, 1, 1}) - seen.x;
 }
 
 }  // namespace
@@ -38,8 +37,8 @@ Seen seen_by_network(const Meaning& m, const sdp::Pass& pass, const at::Tensor& 
 }
 
 at::Tensor condition_of(const Meaning& m, const sdp::Pass& pass, const at::Tensor& sigma) {
-  const at::Tensor& told = m.condition == Condition::t ? pass.t : m.condition == Condition::level ? pass.level : sigma;
-  return told * m.condition_scale;
+  if (m.condition == Condition::sigma) return sigma;
+  return (m.condition == Condition::t ? pass.t : pass.level) * m.condition_scale;
 }
 
 at::Tensor residual_of(const Meaning& m, const sdp::Pass& pass, const Seen& seen, const at::Tensor& y) {
@@ -56,13 +55,6 @@ at::Tensor residual_of(const Meaning& m, const sdp::Pass& pass, const Seen& seen
       break;
   }
   return m.range == Range::unit ? y * back : y;
-}
-
-at::Tensor sinusoids(const at::Tensor& condition, int64_t width) {
-  const int64_t half = width / 2;
-  const at::Tensor order = at::arange(half, condition.options());
-  const at::Tensor phase = condition.unsqueeze(1) * (order * (-std::log(1e4) / static_cast<double>(half - 1))).exp();
-  return at::cat({phase.sin(), phase.cos()}, 1);
 }
 
 }  // namespace sdpipe::nn

@@ -1,5 +1,6 @@
 // Between the host's conventions and a network's: what it is told of the path, the range of its images, and what its
-// output y means. In the network's range, with a = 1 (process "ve") or a = sqrt(1 - sigma^2) (process "vp"):
+// output y means. In the network's range, with a = 1 (process "ve") or a = sqrt(1 - sigma^2), at least 0.005 (process
+// "vp"):
 //
 //   residual   x0_hat = x + y
 //   score      x0_hat = (x + sigma^2 y) / a      Tweedie's formula
@@ -35,21 +36,18 @@ struct Seen {
 };
 Seen seen_by_network(const Meaning& m, const sdp::Pass& pass, const at::Tensor& x);
 
-// condition_scale times t, sigma (in the network's range) or level: (batch), float64.
+// condition_scale times t or level, or sigma itself (in the network's range): (batch), float64.
 at::Tensor condition_of(const Meaning& m, const sdp::Pass& pass, const at::Tensor& sigma);
 
 // x0_hat - x in the host's range.
 at::Tensor residual_of(const Meaning& m, const sdp::Pass& pass, const Seen& seen, const at::Tensor& y);
-
-// sin and cos, (batch, width), of the condition times width / 2 frequencies that fall geometrically from 1 to 1e-4.
-at::Tensor sinusoids(const at::Tensor& condition, int64_t width);
 
 template <class Settings>
 sdp::Description<Settings> described(sdp::Description<Settings> d) {
   const auto member = []<class T>(T Meaning::*m) { return static_cast<T Settings::*>(m); };
   d.choice("condition", member(&Meaning::condition), {"t", "sigma", "level"}, "what the network is told of the path")
       .real("condition_scale", member(&Meaning::condition_scale), sdp::above(0), "",
-            "factor on the condition: 999 for the t of networks trained on 1000 steps, 1 for sigma")
+            "factor on t or level: 999 for the t of networks trained on 1000 steps; sigma is told as it is")
       .choice("range", member(&Meaning::range), {"signed", "unit"},
               "of the network's images: [-1, 1], or [0, 1] (x, sigma and the estimate are converted)")
       .choice("output", member(&Meaning::output), {"residual", "score", "epsilon", "clean"},

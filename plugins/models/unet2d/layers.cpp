@@ -2,52 +2,43 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/cos.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/erfinv.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/mish.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
-#include <ATen/ops/upsample_nearest2d.h>
 
 #include <cmath>
 #include <utility>
 
-#include "plugins/models/ncsnpp/fir.hpp"
 #include "plugins/models/nn/attention.hpp"
 #include "plugins/models/nn/checkpoint.hpp"
 #include "plugins/models/nn/conv3x3.hpp"
+#include "plugins/models/nn/embedding.hpp"
+#include "plugins/models/nn/fir.hpp"
+#include "plugins/models/nn/resample.hpp"
 
 namespace sdpipe::unet2d {
 
 namespace {
 
-const double pi = std::acos(-1.0);
-
 // The standard deviation of diffusers' random frequencies.
 constexpr double fourier_scale = 16;
 
 // In float32 whatever the network's dtype, and step by step as diffusers does it: in float64 both agree to the last
-// digits only so.
+// digits only so. An odd width gets a column of zeros.
 at::Tensor positional(const at::Tensor& condition, int64_t width, int64_t freq_shift, bool flip) {
   const int64_t half = width / 2;
   const at::Tensor order = at::arange(half, condition.options().dtype(at::kFloat));
   const at::Tensor frequency = (order * -std::log(1e4) / static_cast<double>(half - freq_shift)).exp();
   const at::Tensor phase = condition.to(at::kFloat).unsqueeze(1) * frequency.unsqueeze(0);
-  return flip ? at::cat({phase.cos(), phase.sin()}, 1) : at::cat({phase.sin(), phase.cos()}, 1);
-}
-
-// A network draws no random numbers when it is built, so the values are the normal distribution's quantiles, as
-// normally distributed as `n` numbers can be; the layer behind does not mind their order.
-at::Tensor normal_quantiles(int64_t n, double scale) {
-  const at::Tensor share = (at::arange(n, at::kDouble) + 0.5) / static_cast<double>(n);
-  return (at::erfinv(share * 2 - 1) * (std::sqrt(2.0) * scale)).to(at::kFloat);
+  const at::Tensor both = flip ? at::cat({phase.cos(), phase.sin()}, 1) : at::cat({phase.sin(), phase.cos()}, 1);
+  return at::constant_pad_nd(both, {0, width % 2});
 }
 
 // activation(norm(x)), x modulated; the fused kernel knows SiLU.
@@ -62,13 +53,16 @@ at::Tensor divided(const at::Tensor& sum, double divisor) { return divisor == 1 
 
 }  // namespace
 
-torch::nn::GroupNorm norm_of(int64_t groups, int64_t width, double eps) {
-  if (groups < 1 || width % groups != 0)
-    throw sdp::Failure(SDP_E_INVALID, "block_out_channels",
-                       "a norm of " + std::to_string(width) + " channels cannot be cut into " + std::to_string(groups) +
-                           " groups; choose block_out_channels and norm_num_groups so that "
-                           "every width, and sums of neighbouring ones, can be");
-  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups, width).eps(eps));
+torch::nn::GroupNorm norm_of(const Groups& groups, int64_t width, double eps) {
+  if (groups.number < 1 || width % groups.number != 0)
+    throw sdp::Failure(SDP_E_INVALID, groups.setting ? groups.setting : "block_out_channels",
+                       "a norm of " + std::to_string(width) + " channels cannot be cut into " +
+                           std::to_string(groups.number) + " groups" +
+                           (groups.setting ? "; choose it and block_out_channels so that every width, and sums of "
+                                             "neighbouring ones, can be"
+                                           : ", which block types with Skip have whatever norm_num_groups says; "
+                                             "choose widths that can be"));
+  return torch::nn::GroupNorm(torch::nn::GroupNormOptions(groups.number, width).eps(eps));
 }
 
 torch::nn::Conv2d conv_of(int64_t in, int64_t out, int64_t kernel) {
@@ -92,7 +86,7 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
 
 TimeProjectionImpl::TimeProjectionImpl(const Settings& s)
     : type(s.time_embedding_type), width(s.block_out_channels[0]), freq_shift(s.freq_shift), flip(s.flip_sin_to_cos) {
-  if (type == TimeEmbedding::fourier) weight = register_buffer("weight", normal_quantiles(width, fourier_scale));
+  if (type == TimeEmbedding::fourier) weight = register_buffer("weight", nn::normal_quantiles(width, fourier_scale));
   if (type == TimeEmbedding::learned) weight = register_parameter("weight", at::empty({s.num_train_timesteps, width}));
 }
 
@@ -100,8 +94,7 @@ at::Tensor TimeProjectionImpl::forward(const at::Tensor& condition) {
   if (type == TimeEmbedding::positional) return positional(condition, width, freq_shift, flip);
   if (type == TimeEmbedding::learned)
     return weight.index_select(0, condition.round().clamp(0, weight.size(0) - 1).to(at::kLong));
-  const at::Tensor phase = condition.log().unsqueeze(1) * weight.to(condition.scalar_type()) * (2 * pi);
-  return at::cat({phase.sin(), phase.cos()}, 1);
+  return nn::fourier_features(condition, weight);
 }
 
 EmbeddingImpl::EmbeddingImpl(int64_t in, int64_t out)
@@ -113,7 +106,7 @@ at::Tensor EmbeddingImpl::forward(const at::Tensor& angles) { return linear_2(at
 LabelTableImpl::LabelTableImpl(int64_t labels, int64_t width)
     : weight(register_parameter("weight", at::empty({labels, width}))) {}
 
-AttentionImpl::AttentionImpl(const Settings& s, int64_t width, int64_t groups, double divisor_in)
+AttentionImpl::AttentionImpl(const Settings& s, int64_t width, const Groups& groups, double divisor_in)
     : kernels(s),
       head(s.attention_head_dim > 0 ? s.attention_head_dim : width),
       heads(width / head),
@@ -122,7 +115,7 @@ AttentionImpl::AttentionImpl(const Settings& s, int64_t width, int64_t groups, d
   if (heads == 0)
     throw sdp::Failure(SDP_E_INVALID, "attention_head_dim",
                        "is more than the " + std::to_string(width) + " channels that some attention has in all");
-  if (groups > 0) group_norm = register_module("group_norm", norm_of(groups, width, s.norm_eps));
+  if (groups.number > 0) group_norm = register_module("group_norm", norm_of(groups, width, s.norm_eps));
   to_q = register_module("to_q", torch::nn::Linear(width, heads * head));
   to_k = register_module("to_k", torch::nn::Linear(width, heads * head));
   to_v = register_module("to_v", torch::nn::Linear(width, heads * head));
@@ -149,8 +142,8 @@ at::Tensor AttentionImpl::run(const at::Tensor& x) {
 at::Tensor resampled(const at::Tensor& x, Resampling resampling, bool fir) {
   if (resampling == Resampling::none) return x;
   const bool halve = resampling == Resampling::halve;
-  if (fir) return halve ? ncsnpp::fir_halve(x, {1, 3, 3, 1}) : ncsnpp::fir_double(x, {1, 3, 3, 1});
-  return halve ? at::avg_pool2d(x, 2) : at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+  if (fir) return halve ? nn::fir_halve(x, {1, 3, 3, 1}) : nn::fir_double(x, {1, 3, 3, 1});
+  return halve ? nn::halved(x) : nn::doubled(x);
 }
 
 ResnetImpl::ResnetImpl(const Settings& s, const ResnetShape& shape_in, uint32_t number)

@@ -11,8 +11,13 @@
 
 namespace sdpipe::unet2d {
 
+// How many groups a norm has, and which setting says so; none, where a block type has a number of its own.
+struct Groups {
+  int64_t number;
+  const char* setting = "norm_num_groups";
+};
 // Refuses widths that do not divide into the groups.
-torch::nn::GroupNorm norm_of(int64_t groups, int64_t width, double eps);
+torch::nn::GroupNorm norm_of(const Groups& groups, int64_t width, double eps);
 torch::nn::Conv2d conv_of(int64_t in, int64_t out, int64_t kernel);
 at::Tensor activate(Activation activation, const at::Tensor& x);
 
@@ -43,9 +48,9 @@ struct LabelTableImpl : torch::nn::Module {
 };
 TORCH_MODULE(LabelTable);
 
-// (x + to_out(attention over all pixels of group_norm(x))) / divisor, in heads of `head` channels. No norm: groups = 0.
+// (x + to_out(attention over all pixels of group_norm(x))) / divisor, in heads of `head` channels. No norm: 0 groups.
 struct AttentionImpl : torch::nn::Module {
-  AttentionImpl(const Settings& s, int64_t width, int64_t groups, double divisor);
+  AttentionImpl(const Settings& s, int64_t width, const Groups& groups, double divisor);
   at::Tensor forward(const at::Tensor& x);
   at::Tensor run(const at::Tensor& x);
 
@@ -64,7 +69,8 @@ enum class Resampling { none, halve, twice };
 at::Tensor resampled(const at::Tensor& x, Resampling resampling, bool fir);
 
 struct ResnetShape {
-  int64_t in, out, groups_in, groups_out;
+  int64_t in, out;
+  Groups groups_in, groups_out;
   double divisor = 1;  // of the sum of both branches
   Resampling resampling = Resampling::none;
   bool fir = false;

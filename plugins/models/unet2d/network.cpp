@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "plugins/models/nn/conv3x3.hpp"
+#include "plugins/models/nn/embedding.hpp"
 
 namespace sdpipe::unet2d {
 
@@ -14,11 +15,12 @@ namespace {
 
 using torch::nn::ModuleList;
 
-int64_t quarter(int64_t width) { return std::min<int64_t>(width / 4, 32); }
+Groups own(int64_t number) { return {number, nullptr}; }
+Groups quarter(int64_t width) { return own(std::min<int64_t>(width / 4, 32)); }
 
 // Without norm_num_groups, which blocks with `skip` do not use.
-int64_t groups_of(const Settings& s, int64_t width) {
-  return s.norm_num_groups > 0 ? s.norm_num_groups : quarter(width);
+Groups groups_of(const Settings& s, int64_t width) {
+  return s.norm_num_groups > 0 ? Groups{s.norm_num_groups} : quarter(width);
 }
 
 double divisor_of(const BlockType& type) { return type.skip ? std::sqrt(2.0) : 1; }
@@ -47,21 +49,23 @@ StageImpl::StageImpl(const Settings& s, const BlockType& type, Resampling direct
 // With `skip` every norm has its own number of groups. That of AttnSkipUpBlock2D divides the skip's width only, whether
 // meant or not.
 void StageImpl::add_resnet(int64_t in, int64_t skip, int64_t out, uint32_t number) {
-  ResnetShape shape{in + skip, out, settings_.norm_num_groups, settings_.norm_num_groups, divisor_of(type_)};
+  const Groups set{settings_.norm_num_groups};
+  ResnetShape shape{in + skip, out, set, set, divisor_of(type_)};
   if (type_.skip) {
     const bool odd = type_.attends && direction_ == Resampling::twice;
-    shape.groups_in = odd ? std::min<int64_t>(in + skip / 4, 32) : quarter(in + skip);
+    shape.groups_in = odd ? own(std::min<int64_t>(in + skip / 4, 32)) : quarter(in + skip);
     shape.groups_out = quarter(out);
   }
   resnets_->push_back(Resnet(settings_, shape, number));
 }
 
 void StageImpl::add_attention(int64_t width) {
-  attentions_->push_back(Attention(settings_, width, type_.skip ? 32 : settings_.norm_num_groups, divisor_of(type_)));
+  const Groups groups = type_.skip ? own(32) : Groups{settings_.norm_num_groups};
+  attentions_->push_back(Attention(settings_, width, groups, divisor_of(type_)));
 }
 
 ResnetShape StageImpl::resampling_resnet(int64_t width) const {
-  const int64_t groups = type_.skip ? quarter(width) : settings_.norm_num_groups;
+  const Groups groups = type_.skip ? quarter(width) : Groups{settings_.norm_num_groups};
   return {width, width, groups, groups, divisor_of(type_), direction_, type_.skip};
 }
 
@@ -145,13 +149,12 @@ at::Tensor UpStageImpl::forward(const sdp::Pass& pass, at::Tensor h, const at::T
 
 MiddleImpl::MiddleImpl(const Settings& s, int64_t width, uint32_t& number)
     : attentions(register_module("attentions", ModuleList())), resnets(register_module("resnets", ModuleList())) {
-  const int64_t groups = groups_of(s, width);
-  const int64_t usual = s.resnet_time_scale_shift == TimeShift::added ? groups : 0;
+  const Groups groups = groups_of(s, width);
+  const Groups usual = s.resnet_time_scale_shift == TimeShift::added ? groups : Groups{0};
+  const Groups attending = s.attn_norm_num_groups > 0 ? Groups{s.attn_norm_num_groups, "attn_norm_num_groups"} : usual;
   for (int i = 0; i < 2; ++i)
     resnets->push_back(Resnet(s, ResnetShape{width, width, groups, groups, s.mid_block_scale_factor}, number++));
-  if (s.add_attention)
-    attentions->push_back(
-        Attention(s, width, s.attn_norm_num_groups > 0 ? s.attn_norm_num_groups : usual, s.mid_block_scale_factor));
+  if (s.add_attention) attentions->push_back(Attention(s, width, attending, s.mid_block_scale_factor));
 }
 
 at::Tensor MiddleImpl::forward(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
@@ -162,6 +165,7 @@ at::Tensor MiddleImpl::forward(const sdp::Pass& pass, const at::Tensor& x, const
 
 Network::Network(const Settings& settings, int64_t channels)
     : settings_(settings),
+      channels_(channels),
       conv_in_(register_module("conv_in", conv_of(channels, settings.block_out_channels[0], 3))),
       time_proj_(register_module("time_proj", TimeProjection(settings))),
       time_embedding_(register_module("time_embedding", Embedding(settings.angles(), settings.embedding()))),
@@ -177,7 +181,7 @@ Network::Network(const Settings& settings, int64_t channels)
     mid_block_ = register_module("mid_block", Middle(s, s.block_out_channels.back(), number));
   for (size_t i = 0; i < s.levels(); ++i) up_blocks_->push_back(UpStage(s, i, channels, skips, number));
   conv_norm_out_ = register_module("conv_norm_out", norm_of(groups_of(s, first), first, s.norm_eps));
-  conv_out_ = register_module("conv_out", conv_of(first, channels, 3));
+  conv_out_ = register_module("conv_out", conv_of(first, s.learn_sigma ? 2 * channels : channels, 3));
 }
 
 void Network::add_class_embedding() {
@@ -190,8 +194,10 @@ void Network::add_class_embedding() {
 
 at::Tensor Network::forward(const sdp::Pass& pass, const at::Tensor& x) {
   const nn::Seen seen = nn::seen_by_network(settings_, pass, pass.x);
-  const at::Tensor y = evaluate(pass, seen.x, nn::condition_of(settings_, pass, seen.sigma), x.scalar_type());
-  return nn::residual_of(settings_, pass, seen, y);
+  at::Tensor condition = nn::condition_of(settings_, pass, seen.sigma);
+  if (settings_.time_embedding_type == TimeEmbedding::fourier) condition = nn::away_from_zero(condition);
+  const at::Tensor y = evaluate(pass, seen.x, condition, x.scalar_type());
+  return nn::residual_of(settings_, pass, seen, settings_.learn_sigma ? y.narrow(1, 0, channels_) : y);
 }
 
 at::Tensor Network::evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition,

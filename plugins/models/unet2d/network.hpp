@@ -63,6 +63,7 @@ class Network : public torch::nn::Module {
   at::Tensor evaluate(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& condition, at::ScalarType dtype);
 
   Settings settings_;
+  int64_t channels_;
   torch::nn::Conv2d conv_in_;
   TimeProjection time_proj_;
   Embedding time_embedding_;

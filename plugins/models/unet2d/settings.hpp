@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "plugins/models/nn/kernels.hpp"
+#include "plugins/models/nn/levels.hpp"
 #include "plugins/models/nn/meaning.hpp"
 
 namespace sdpipe::unet2d {
@@ -39,7 +40,7 @@ struct Settings : nn::Meaning, nn::Kernels {
           num_train_timesteps = 0;
   std::string down_block_types = "DownBlock2D, AttnDownBlock2D, AttnDownBlock2D, AttnDownBlock2D",
               up_block_types = "AttnUpBlock2D, AttnUpBlock2D, AttnUpBlock2D, UpBlock2D";
-  bool center_input_sample = false, flip_sin_to_cos = true, add_attention = true;
+  bool center_input_sample = false, flip_sin_to_cos = true, add_attention = true, learn_sigma = false;
   double mid_block_scale_factor = 1, dropout = 0, norm_eps = 1e-5;
   TimeEmbedding time_embedding_type = TimeEmbedding::positional;
   MiddleType mid_block_type = MiddleType::block;

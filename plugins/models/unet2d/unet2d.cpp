@@ -15,8 +15,8 @@
 //   freq_shift = 1
 //   downsample_padding = 0
 //   norm_eps = 1e-6
-//   output = "epsilon"           # with process = "vp": as the published weights were trained
-//   process = "vp"
+//   output = "epsilon"           # with process = "vp": as the published weights were trained, on the corruption
+//   process = "vp"               # "scale" and the schedule "vp", path = "linear_beta"
 #include <algorithm>
 #include <string_view>
 
@@ -67,43 +67,42 @@ void check_types(const sdp::Call& call, const char* key, const std::vector<Block
               key);
 }
 
-// The pyramid of images goes from the full resolution down and back up to it.
+// The pyramid of images goes from the full resolution down and back up to it. Where it meets features it has channels
+// of its own, but the last block of each way changes no resolution and meets none.
 void check_skips(const sdp::Call& call, const Settings& s, int64_t channels) {
   const auto skips = [](const BlockType& type) { return type.skip; };
   const auto keeps = [](const BlockType& type) { return !type.skip; };
-  const bool some = std::any_of(s.down.begin(), s.down.end(), skips) || std::any_of(s.up.begin(), s.up.end(), skips);
+  const auto down_end = s.down.end() - 1, up_end = s.up.end() - 1;
+  const bool meets = std::any_of(s.down.begin(), down_end, skips) || std::any_of(s.up.begin(), up_end, skips);
   const bool every = std::all_of(s.down.begin(), s.down.end(), skips) && std::all_of(s.up.begin(), s.up.end(), skips);
-  if (!std::is_partitioned(s.down.begin(), s.down.end(), skips))
-    call.fail("block types with Skip must come first: their images start at the full resolution", "down_block_types");
+  if (!std::is_partitioned(s.down.begin(), down_end, skips))
+    call.fail(
+        "block types with Skip must come first, but for the last block: their images start at the full resolution",
+        "down_block_types");
   if (!std::is_partitioned(s.up.begin(), s.up.end(), keeps))
     call.fail("block types with Skip must come last: their images end at the full resolution", "up_block_types");
-  if (some && channels != 3)
-    call.fail("block types with Skip are for images of 3 channels, but these have " + text(channels),
-              "down_block_types");
+  if (meets && (channels != 3 || s.learn_sigma))
+    call.fail(
+        "block types with Skip that change the resolution are for images of 3 channels in and out, but these have " +
+            text(channels) + " in and " + text(s.learn_sigma ? 2 * channels : channels) + " out",
+        "down_block_types");
   if (!every && s.norm_num_groups == 0)
     call.fail("0 (null in config.json) is for block types with Skip, which have their own numbers of groups",
               "norm_num_groups");
 }
 
 void check_time(const sdp::Call& call, const Settings& s) {
-  const int64_t width = s.block_out_channels[0];
-  if (s.time_embedding_type == TimeEmbedding::learned && s.num_train_timesteps == 0)
+  const bool learned = s.time_embedding_type == TimeEmbedding::learned;
+  const double last = static_cast<double>(s.num_train_timesteps - 1);
+  if (learned && s.num_train_timesteps == 0)
     call.fail("must be given with time_embedding_type = \"learned\": it has one entry for each timestep",
               "num_train_timesteps");
-  if (s.time_embedding_type != TimeEmbedding::positional) return;
-  if (width % 2 != 0)
-    call.fail("the first entry must be even: the embedding has as many sines as cosines", "block_out_channels");
-  if (width / 2 <= s.freq_shift)
+  if (learned && s.condition == nn::Condition::t && s.condition_scale > last)
+    call.fail("goes beyond the last of the " + text(s.num_train_timesteps) +
+                  " entries that num_train_timesteps gives to the table; set it to " + text(s.num_train_timesteps - 1),
+              "condition_scale");
+  if (s.time_embedding_type == TimeEmbedding::positional && s.block_out_channels[0] / 2 <= s.freq_shift)
     call.fail("must be below half of the first entry of block_out_channels, the number of frequencies", "freq_shift");
-}
-
-void check_size(const sdp::Call& call, const Settings& s, const sdp::Shape& sample) {
-  const int64_t factor = int64_t{1} << (s.levels() - 1);
-  if (sample[1] % factor != 0 || sample[2] % factor != 0)
-    call.fail("images are " + text(sample[1]) + " x " + text(sample[2]) +
-                  " (height x width), but both must be divisible by " + text(factor) + ", halved for each of the " +
-                  text(s.levels()) + " entries but the first; resize the images, or use fewer",
-              "block_out_channels");
 }
 
 }  // namespace
@@ -119,15 +118,17 @@ void Settings::prepare(sdp::Call& call, const sdp::Shape& sample) {
   check_skips(call, *this, sample[0]);
   check_time(call, *this);
   check_meaning(call);
-  check_size(call, *this, sample);
+  nn::check_halvings(call, sample, levels(), "entries", "block_out_channels");
 }
 
 std::shared_ptr<Network> Settings::build(const sdp::Shape& sample) const {
   return std::make_shared<Network>(*this, sample[0]);
 }
 
-// The last layer of every residual branch starts at zero, as in Ho et al.'s own: blocks are the identity, and y = 0.
+// The last layer of every residual branch starts at zero, as in Ho et al.'s own, and so do those that make images:
+// blocks are the identity, and y = 0.
 void Settings::init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) const {
+  if (name.starts_with("up_blocks.") && name.ends_with("skip_conv.weight")) return void(p.zero_());
   for (const char* last : {"conv2.weight", "to_out.0.weight", "conv_out.weight"})
     if (name.ends_with(last)) return void(p.zero_());
   sdp::initial_value(draw, name, p);
@@ -193,6 +194,9 @@ SDP_PLUGIN(
                  "with learned: entries of the table")
         .choice("class_embed_type", &net::Settings::class_embed_type, {"none", "timestep", "identity"},
                 "of labels, which are not told: their parameters are kept for exchange and add nothing")
+        .flag("learn_sigma", &net::Settings::learn_sigma,
+              "hold as many output channels again (out_channels = 2 in_channels in config.json), for a variance that "
+              "nobody asks for")
         .integer("num_class_embeds", &net::Settings::num_class_embeds, sdp::at_least(0), "",
                  "labels, with class_embed_type = \"none\"; 0: no labels")
         .dtypes(SDP_DTYPE_BF16)

@@ -1,4 +1,4 @@
-#include "plugins/models/ncsnpp/fir.hpp"
+#include "plugins/models/nn/fir.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/constant_pad_nd.h>
@@ -8,7 +8,7 @@
 
 #include <numeric>
 
-namespace sdpipe::ncsnpp {
+namespace sdpipe::nn {
 
 namespace {
 
@@ -71,4 +71,4 @@ at::Tensor fir_double_conv(const at::Tensor& x, const std::vector<double>& taps,
   return y + bias.view({1, -1, 1, 1});
 }
 
-}  // namespace sdpipe::ncsnpp
+}  // namespace sdpipe::nn

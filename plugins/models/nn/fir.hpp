@@ -10,7 +10,7 @@
 
 #include <vector>
 
-namespace sdpipe::ncsnpp {
+namespace sdpipe::nn {
 
 at::Tensor fir_halve(const at::Tensor& x, const std::vector<double>& taps);
 at::Tensor fir_double(const at::Tensor& x, const std::vector<double>& taps);
@@ -22,4 +22,4 @@ at::Tensor fir_halve_conv(const at::Tensor& x, const std::vector<double>& taps, 
 at::Tensor fir_double_conv(const at::Tensor& x, const std::vector<double>& taps, const at::Tensor& weight,
                            const at::Tensor& bias);
 
-}  // namespace sdpipe::ncsnpp
+}  // namespace sdpipe::nn
