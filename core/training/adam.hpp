@@ -8,7 +8,7 @@
 
 namespace sdpipe {
 
-// The constants of one step in the tensors' own type.
+// The constants of one step in the tensors' own type; b1 and b2 in the corrections are as T rounds them.
 template <class T>
 struct AdamConstants {
   T scale;    // of the gradient: min(1, clip / |g|)

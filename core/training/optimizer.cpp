@@ -96,13 +96,16 @@ void fused_step(at::Tensor& p, const at::Tensor& gradient, double gradient_norm,
                 const OptimizerOptions& o, double lr, int64_t n) {
   const double count = static_cast<double>(n);
   const double clip = o.clip_norm > 0 && gradient_norm > o.clip_norm ? o.clip_norm / gradient_norm : 1;
-  const double correction1 = 1 - std::pow(o.beta1, count), correction2 = 1 - std::pow(o.beta2, count);
   const double decay = std::min(o.ema_decay, (1 + count) / (10 + count));
   by_type(p, [&](auto zero) {
     using T = decltype(zero);
+    // Of the betas as T rounds them, which the moments decay by: in float32 1 - 0.999 is off by 5e-5 of itself.
+    const auto b1 = static_cast<T>(o.beta1), b2 = static_cast<T>(o.beta2);
+    const double correction1 = 1 - std::pow(static_cast<double>(b1), count),
+                 correction2 = 1 - std::pow(static_cast<double>(b2), count);
     const AdamConstants<T> c{static_cast<T>(clip),
-                             static_cast<T>(o.beta1),
-                             static_cast<T>(o.beta2),
+                             b1,
+                             b2,
                              static_cast<T>(lr / correction1),
                              static_cast<T>(1 / std::sqrt(correction2)),
                              static_cast<T>(1e-8),

@@ -145,12 +145,17 @@ __global__ void blur_axis(const __grid_constant__ Levels levels, const Image ima
   if (inside) y[index * image.plane() + row * w + column] = sum;
 }
 
+// The most that a kernel of the current device may ask for.
+cudaError_t most_shared_memory(int& bytes) {
+  int device = 0;
+  if (const cudaError_t error = cudaGetDevice(&device)) return error;
+  return cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+}
+
 template <class T>
 bool fits_shared_memory(const Image& image) {
-  int device = 0, most = 0;
-  return cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) == cudaSuccess &&
-         shared_bytes<T>(image) <= static_cast<size_t>(most);
+  int most = 0;
+  return most_shared_memory(most) == cudaSuccess && shared_bytes<T>(image) <= static_cast<size_t>(most);
 }
 
 // Samples that one round of launches takes: one argument's levels.
@@ -161,13 +166,14 @@ struct Part {
 
 template <class T>
 cudaError_t blur_in_shared_memory(const Part& part, const Image& image, const T* x, T* y, cudaStream_t queue) {
-  const size_t bytes = shared_bytes<T>(image);
-  const cudaError_t allowed =
-      cudaFuncSetAttribute(reinterpret_cast<const void*>(blur_planes<T>), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                           static_cast<int>(bytes));
-  if (allowed != cudaSuccess) return allowed;
-  blur_planes<T>
-      <<<static_cast<unsigned>(part.samples * image.channels), threads, bytes, queue>>>(part.levels, image, x, y);
+  // The limit is the kernel's, not the launch's: every thread sets the same, whatever the size of its images.
+  int most = 0;
+  if (const cudaError_t error = most_shared_memory(most)) return error;
+  if (const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(blur_planes<T>),
+                                                     cudaFuncAttributeMaxDynamicSharedMemorySize, most))
+    return error;
+  blur_planes<T><<<static_cast<unsigned>(part.samples * image.channels), threads, shared_bytes<T>(image), queue>>>(
+      part.levels, image, x, y);
   return cudaGetLastError();
 }
 

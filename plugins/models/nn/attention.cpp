@@ -4,9 +4,10 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
-#include <c10/core/GradMode.h>
 
 #include <cmath>
+
+#include "plugins/models/nn/checkpoint.hpp"
 
 namespace sdpipe::nn {
 
@@ -15,7 +16,7 @@ namespace {
 bool fused_is_faster(const at::Tensor& q) {
   constexpr int64_t wide = 64, many_positions = 2048;  // their weights would fill memory
   if (!q.device().is_cpu() || q.size(2) > many_positions) return true;
-  return q.scalar_type() == at::kFloat && (q.size(3) <= wide || !c10::GradMode::is_enabled());
+  return q.scalar_type() == at::kFloat && (q.size(3) <= wide || !differentiated());
 }
 
 }  // namespace

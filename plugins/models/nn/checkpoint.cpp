@@ -5,6 +5,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <utility>
+
 namespace sdpipe::nn {
 
 namespace {
@@ -20,16 +22,27 @@ struct Held : torch::CustomClassHolder {
 
 constexpr const char* held_name = "held";
 
+thread_local bool first_run = false;  // of a checkpointed block
+
+struct FirstRun {
+  const bool outer = std::exchange(first_run, true);
+  ~FirstRun() { first_run = outer; }
+};
+
 class Recomputed : public torch::autograd::Function<Recomputed> {
  public:
   // `tensors`: the inputs, then the parameters, which are inputs to the graph although the block finds them by itself.
   static at::Tensor forward(AutogradContext* context, const c10::intrusive_ptr<Held>& held, at::TensorList tensors) {
     context->saved_data[held_name] = c10::IValue::make_capsule(held);
     context->save_for_backward(tensors.vec());
+    const FirstRun now;
     return held->block(tensors.slice(0, held->n_inputs).vec());
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gy) {
+    TORCH_CHECK(!at::GradMode::is_enabled(),
+                "a block that runs again for its gradient has no second derivative: checkpoint = false holds what the "
+                "block computes, which has one");
     const auto held = c10::static_intrusive_pointer_cast<Held>(context->saved_data[held_name].toCapsule());
     variable_list tensors = context->get_saved_variables();
     const c10::AutoGradMode recording(true);
@@ -58,6 +71,8 @@ std::vector<at::Tensor> gathered(std::vector<at::Tensor> inputs) {
 }
 
 }  // namespace
+
+bool differentiated() { return c10::GradMode::is_enabled() || first_run; }
 
 at::Tensor checkpointed(const Kernels& kernels, const torch::nn::Module& module, const std::vector<at::Tensor>& inputs,
                         BlockFunction block) {

@@ -22,4 +22,8 @@ using BlockFunction = std::function<at::Tensor(const std::vector<at::Tensor>& in
 at::Tensor checkpointed(const Kernels& kernels, const torch::nn::Module& module, const std::vector<at::Tensor>& inputs,
                         BlockFunction block);
 
+// May a gradient be asked for of what is computed now? LibTorch's grad mode knows nothing of the first run of a block
+// that runs again. What chooses by the grad mode asks here instead, or the two runs would differ in bits.
+bool differentiated();
+
 }  // namespace sdpipe::nn

@@ -97,7 +97,8 @@ class Normalisation {
     job_.out = y.mutable_data_ptr();
     means_ = means.mutable_data_ptr<float>();
     rstds_ = rstds.mutable_data_ptr<float>();
-    const auto before = [&](int64_t n) { take_first_numbers(n, y.scalar_type() == at::kBFloat16); };
+    const bool bfloat16 = y.scalar_type() == at::kBFloat16;
+    const auto before = [&](int64_t n) { bfloat16 ? set_pivots<at::BFloat16>(n) : set_pivots<float>(n); };
     const auto between = [&](int64_t n) {
       find_statistics(n, eps);
       set_coefficients(n);
@@ -153,14 +154,19 @@ class Normalisation {
     }
   }
 
-  // Sums of x - mean for any mean that lies among the numbers lose nothing when all are far from zero.
-  void take_first_numbers(int64_t n, bool bfloat16) {
-    const auto* const as_bfloat16 = static_cast<const at::BFloat16*>(job_.x) + n * shape_.size();
-    const auto* const as_float = static_cast<const float*>(job_.x) + n * shape_.size();
-    const int64_t step = shape_.columns ? 1 : shape_.count;
-    float* const first = job_.coefficient(n, norm::mean);
-    for (int64_t e = 0; e < shape_.entries; ++e)
-      first[e] = bfloat16 ? static_cast<float>(as_bfloat16[e * step]) : as_float[e * step];
+  // What the moments are taken about: their float32 sums cancel unless it lies among the numbers, by their deviation. A
+  // single number may not: next to the padding of a convolution pixels are unlike all others.
+  template <class T>
+  void set_pivots(int64_t n) {
+    constexpr int64_t few = 5;
+    const T* const x = static_cast<const T*>(job_.x) + n * shape_.size();
+    const int64_t of_entry = shape_.columns ? 1 : shape_.count, of_number = shape_.columns ? shape_.entries : 1;
+    float* const pivot = job_.coefficient(n, norm::mean);
+    std::fill_n(pivot, shape_.entries, 0.f);
+    for (int64_t i = 0; i < few; ++i) {
+      const T* const number = x + (2 * i + 1) * shape_.count / (2 * few) * of_number;
+      for (int64_t e = 0; e < shape_.entries; ++e) pivot[e] += static_cast<float>(number[e * of_entry]) / few;
+    }
   }
 
   // Sums of all parts of a sample.
@@ -177,11 +183,11 @@ class Normalisation {
   void find_statistics(int64_t n, double eps) {
     const double count = static_cast<double>(shape_.count), entries = static_cast<double>(shape_.entries / groups_);
     const double *const sums = total(n, norm::first), *const squares = total(n, norm::second);
-    const float* const first = job_.coefficient(n, norm::mean);
+    const float* const pivot = job_.coefficient(n, norm::mean);
     std::vector<double> mean(static_cast<size_t>(groups_)), variance(mean.size()), of_entry(shape_.entries);
     for_each_entry([&](int64_t e, int64_t c, int64_t g) {
       const double difference = sums[e] / count;
-      of_entry[e] = static_cast<double>(first[e]) + difference + offset_.at(n, c);
+      of_entry[e] = static_cast<double>(pivot[e]) + difference + offset_.at(n, c);
       mean[g] += of_entry[e] / entries;
       variance[g] += std::max(0.0, squares[e] / count - difference * difference) / entries;
     });
@@ -317,6 +323,16 @@ struct FusedNorm : torch::autograd::Function<FusedNorm> {
   }
 };
 
+void check(const torch::nn::GroupNorm& norm, const at::Tensor& x, const Modulation& m) {
+  const int64_t groups = norm->options.num_groups(), channels = norm->options.num_channels();
+  TORCH_CHECK(x.size(1) == channels, "group normalisation of ", channels, " channels got x with ", x.size(1));
+  TORCH_CHECK(channels % groups == 0, "group normalisation: ", channels, " channels do not make ", groups,
+              " whole groups");
+  for (const at::Tensor& t : {m.offset, m.scale, m.shift})
+    TORCH_CHECK(!t.defined() || t.sizes() == at::IntArrayRef({x.size(0), channels}), "group normalisation: the ",
+                "modulation of x ", x.sizes(), " must be (batch, channel), one for each, and is ", t.sizes());
+}
+
 at::Tensor plain(const torch::nn::GroupNorm& norm, const at::Tensor& x, const Modulation& m, bool silu) {
   const auto spread = [](const at::Tensor& t) { return t.unsqueeze(-1).unsqueeze(-1); };
   const auto& options = norm->options;
@@ -336,6 +352,7 @@ at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, 
                       const Modulation& m, bool silu) {
   const bool suits = x.dim() == 4 && x.numel() > 0 && norm->weight.defined() && on_kernels(x);
   if (!kernels.fused_norm || !suits) return plain(norm, x, m, silu);
+  check(norm, x, m);
   const at::Tensor dense = in_format(x, channels_last(x));
   const int64_t groups = norm->options.num_groups();
   const double eps = norm->options.eps();

@@ -1,5 +1,6 @@
-// Group normalisation (Wu and He, arXiv 1803.08494), what networks put in front of it and behind, in one pass over
-// memory for the result and one for its gradients, which keep x alone until then. With statistics of each group:
+// Group normalisation (Wu and He, arXiv 1803.08494) with what networks put in front of it and behind. The result and
+// its gradients each take two passes over a sample, of which the second mostly finds it in the cache, and of the maps
+// only x is held from the one to the other. With statistics of each group:
 //
 //   y = f((norm(x + offset) weight + bias) (1 + scale) + shift),   f(v) = v or SiLU, v / (1 + exp(-v))
 //
@@ -21,6 +22,8 @@ struct Modulation {
   at::Tensor offset, scale, shift;
 };
 
+// x (batch, channel, height, width). The fused kernel throws c10::Error where the channels are not those of `norm` or
+// do not make whole groups, or where the modulation is not one for each sample and channel.
 at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, const at::Tensor& x, bool silu);
 at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, const at::Tensor& x,
                       const Modulation& modulation, bool silu);

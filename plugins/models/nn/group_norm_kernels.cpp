@@ -14,7 +14,6 @@ using bfloat16 = uint16_t;
 template <int Bytes>
 struct Vectors {
   typedef float Float __attribute__((vector_size(Bytes)));
-  typedef int32_t Int __attribute__((vector_size(Bytes)));
   typedef uint32_t Bits __attribute__((vector_size(Bytes)));
   typedef bfloat16 Half __attribute__((vector_size(Bytes / 2)));
   static constexpr int64_t lanes = Bytes / 4;
@@ -24,7 +23,6 @@ template <int Bytes>
 struct Lanes {
   using V = Vectors<Bytes>;
   using Float = typename V::Float;
-  using Int = typename V::Int;
   using Bits = typename V::Bits;
   using Half = typename V::Half;
 
@@ -61,23 +59,22 @@ struct Lanes {
     v = kept;
   }
 
-  // e = exp(-v) = 2^n 2^r with n the whole number next to -v / ln 2, kept within +-125, and 2^r by the polynomial of
-  // least relative error, 8e-8, found by Remez' algorithm.
+  // e = exp(-v) = 2^t, t = -v / ln 2, as 2^n 2^r with n the whole number next to t and 2^r by the polynomial of least
+  // relative error, 8e-8, found by Remez' algorithm. t is kept from -125, where e + 1 is 1, to 128, where e is infinite:
+  // of a huge product r would be the rounding error.
   [[gnu::always_inline]] static void exp_of_minus(const Float& v, Float& e) {
     constexpr float log2_e = 1.44269504f;
     constexpr float to_whole = 12582912;  // 1.5 * 2^23: the last bits of the sum are n
-    constexpr int32_t bits_of_to_whole = 0x4b400000;
-    const Float sum = v * -log2_e + to_whole, n = sum - to_whole, r = v * -log2_e - n;
+    Float t = v * -log2_e;
+    t = t < -125.f ? Float{} - 125.f : t;
+    t = t > 128.f ? Float{} + 128.f : t;
+    const Float sum = t + to_whole, r = t - (sum - to_whole);
     Float p = r * 1.3276472e-3f + 9.6755413e-3f;
     p = p * r + 5.5507133e-2f;
     p = p * r + 0.24022120f;
     p = p * r + 0.69314697f;
     p = p * r + 1.f;
-    constexpr int32_t least = bits_of_to_whole - 125, most = bits_of_to_whole + 125;
-    Int power = (Int)sum;
-    power = power < least ? Int{} + least : power;
-    power = power > most ? Int{} + most : power;
-    e = (Float)((Bits)p + ((Bits)power << 23));  // unsigned: of what is no number the sum may wrap
+    e = (Float)((Bits)p + ((Bits)sum << 23));  // the rest of to_whole's bits is shifted out
   }
 };
 

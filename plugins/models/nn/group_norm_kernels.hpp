@@ -46,8 +46,8 @@ using Pass = void (*)(const Job&, int64_t sample, int64_t part);
 struct Passes {
   Pass moments;        // sums of x - mean and (x - mean)^2, where `mean` is any number of the entry
   Pass forward;        // out = y
-  Pass backward_sums;  // sums of dv, dv (x - mean) and x - mean; out is overwritten
-  Pass backward;       // out = dx
+  Pass backward_sums;  // sums of dv, dv (x - mean) and x - mean; in float32 with SiLU also out = dv
+  Pass backward;       // out = dx, behind backward_sums with the same `out`
 };
 
 const Passes& passes(bool bfloat16, bool silu);

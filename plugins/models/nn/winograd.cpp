@@ -77,6 +77,7 @@ at::Tensor convolve(const at::Tensor& x_in, const Filter& w, const at::Tensor& b
   const at::Tensor x = x_in.contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor y =
       at::empty({x.size(0), w.columns, x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
+  if (y.numel() == 0) return y;
   const at::Tensor u = transformed(w);
   const Image from = image_of(x), to = image_of(y);
   const int64_t all = x.size(0) * from.down() * from.across();
@@ -95,8 +96,9 @@ at::Tensor convolve(const at::Tensor& x_in, const Filter& w, const at::Tensor& b
   return y;
 }
 
-// The gradient of the filters of some input channels, `depth` of them from `channel` on: one thread's part. Blocks of
-// tiles add to gU in one order, so that neither the parts nor the blocks change a bit.
+// The gradient of the filters of some input channels, `depth` of them from `channel` on: one thread's part. Tiles are
+// summed in one order, whatever the parts, in three steps, each of few summands, for rounding errors grow with those:
+// the tiles of a block, blocks in gU, and every so many of these in gw.
 struct FilterGradients {
   Image x, gy;
   int64_t channel, depth;
@@ -110,19 +112,23 @@ struct FilterGradients {
   void find(int64_t tiles, float* u, float* gw) const {
     float* const v = u + frequencies * chunks(gy.channels) * u_step();
     float* const m = v + frequencies * v_step();
-    for (int64_t first = 0; first < tiles; first += most_tiles)
-      add_block(first, std::min(most_tiles, tiles - first), u, v, m);
-    for (int64_t i = 0; i < chunks(gy.channels); ++i)
-      run(FilterGradient{u + i * frequencies * u_step(), u_step(), depth, columns(i),
-                         gw + (i * chunk * x.channels + channel) * 9, 9, x.channels * 9});
+    constexpr int64_t most = 64 * most_tiles;
+    for (int64_t begin = 0; begin < tiles; begin += most) {
+      const int64_t end = std::min(tiles, begin + most);
+      for (int64_t first = begin; first < end; first += most_tiles)
+        add_block(first, std::min(most_tiles, end - first), first > begin, u, v, m);
+      for (int64_t i = 0; i < chunks(gy.channels); ++i)
+        run(FilterGradient{u + i * frequencies * u_step(), u_step(), depth, columns(i),
+                           gw + (i * chunk * x.channels + channel) * 9, 9, x.channels * 9, begin > 0});
+    }
   }
-  void add_block(int64_t first, int64_t count, float* u, float* v, float* m) const {
+  void add_block(int64_t first, int64_t count, bool add, float* u, float* v, float* m) const {
     run(InputTransform{x, first, count, channel, depth, zeros, v, v_step(), padded(depth)});
     for (int64_t i = 0; i < chunks(gy.channels); ++i) {
       run(GradientTransform{gy, first, count, i * chunk, columns(i), zeros, m, m_step()});
       for (int64_t f = 0; f < frequencies; ++f)
         run(Product{depth, columns(i), count, v + f * v_step(), 1, padded(depth), m + f * m_step(),
-                    u + (i * frequencies + f) * u_step(), first > 0});
+                    u + (i * frequencies + f) * u_step(), add});
     }
   }
   int64_t columns(int64_t i) const { return std::min(chunk, gy.channels - i * chunk); }
@@ -145,6 +151,7 @@ at::Tensor input_gradient(const at::Tensor& gy, const at::Tensor& weight_in) {
 at::Tensor weight_gradient(const at::Tensor& gy_in, const at::Tensor& x_in) {
   const at::Tensor x = x_in.contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor gy = gy_in.contiguous(at::MemoryFormat::ChannelsLast);
+  if (x.numel() == 0) return at::zeros({gy.size(1), x.size(1), 3, 3}, at::kFloat);
   const int64_t in = x.size(1), out = gy.size(1), threads = at::get_num_threads();
   const int64_t depth = padded((in + threads - 1) / threads), parts = (in + depth - 1) / depth;
   const Image from = image_of(x), to = image_of(gy);

@@ -157,12 +157,13 @@ struct GradientTransform {
   }
 };
 
-// gw of one chunk, laid out as FilterTransform's filter, from gU.
+// gw of one chunk, laid out as FilterTransform's filter, from gU: set, or with `add` added to.
 struct FilterGradient {
   const float* u;
   int64_t frequency, depth, columns;
   float* filter;
   int64_t row, column;
+  bool add;
 
   template <int Bytes>
   [[gnu::always_inline]] void run() const {
@@ -180,7 +181,7 @@ struct FilterGradient {
     float scattered[9][Lanes<Bytes>::width];
     for (int r = 0; r < 9; ++r) store<Bytes, true>(scattered[r], square[r / 3 * 6 + r % 3], 0);
     for (int64_t n = 0; n < here; ++n)
-      for (int64_t r = 0; r < 9; ++r) w[n * column + r] = scattered[r][n];
+      for (int64_t r = 0; r < 9; ++r) w[n * column + r] = add ? w[n * column + r] + scattered[r][n] : scattered[r][n];
   }
 };
 
@@ -216,13 +217,6 @@ struct Product {
     using Register = typename Lanes<Bytes>::Register;
     constexpr int64_t width = Lanes<Bytes>::width;
     Register sum[Rows][Vectors] = {};
-    float* const to = c + row * chunk + column;
-    if (add) {
-#pragma GCC unroll 8
-      for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) load<Bytes, true>(sum[r][j], to + r * chunk + j * width, 0);
-    }
     const float* left = a + row * a_row;
     const float* right = b + column;
     for (int64_t k = 0; k < depth; ++k, left += a_depth, right += chunk) {
@@ -233,6 +227,18 @@ struct Product {
       for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 8
         for (int j = 0; j < Vectors; ++j) sum[r][j] += left[r * a_row] * line[j];
+    }
+    float* const to = c + row * chunk + column;
+    if (add) {
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) {
+          Register before;
+          load<Bytes, true>(before, to + r * chunk + j * width, 0);
+          sum[r][j] += before;
+        }
+      }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r)
