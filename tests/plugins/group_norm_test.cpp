@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
@@ -148,13 +149,53 @@ TEST_CASE("fused group normalisation of a constant far from zero is its bias") {
   CHECK(largest_difference(y, in[2].view({1, -1, 1, 1}).expand_as(y)) <= 1e-6);
 }
 
-TEST_CASE("fused group normalisation passes on what is not a number, and refuses a second derivative") {
-  const Case c{1, 8, 2, 4, 4, true, true, false};
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    Tensors in = inputs(c, dtype);
-    in[0].index_put_({at::zeros({1}, at::kLong)}, std::numeric_limits<float>::quiet_NaN());
-    CHECK(results(c, in, true)[0].isnan().all().item<bool>());
+// With a weight of 0 the SiLU's argument is the bias.
+TEST_CASE("the fused SiLU and its derivative are right for every finite argument") {
+  std::vector<double> arguments;
+  for (const double size : {1., 20., 80., 88., 100., 1e3, 23258306., 3.78e7, 9.12e7, 1e9, 1e16, 3e38})
+    for (const double v : {size, -size}) arguments.push_back(static_cast<float>(v));
+  for (const bool channels_last : {true, false}) {
+    const Case c{1, 24, 4, 3, 5, channels_last, true, false};
+    Tensors in = inputs(c, at::kFloat);
+    in[1].zero_();
+    for (size_t i = 0; i < arguments.size(); ++i) in[2][static_cast<int64_t>(i)] = arguments[i];
+    const Tensors found = results(c, in, true);
+    const at::Tensor of_y = noise(in[0].sizes().vec(), 9).sum(at::IntArrayRef{0, 2, 3});
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      const double v = arguments[i], sigmoid = 1 / (1 + std::exp(-v)), rest = 1 / (1 + std::exp(v));
+      const int64_t channel = static_cast<int64_t>(i);
+      CAPTURE(channels_last, v);
+      CHECK(found[0][0][channel][2][4].item<double>() == Approx(v * sigmoid).epsilon(3e-6).margin(1e-35));
+      CHECK(found[3][channel].item<double>() ==
+            Approx(of_y[channel].item<double>() * sigmoid * (1 + v * rest)).epsilon(1e-5).margin(1e-5));
+    }
   }
+}
+
+TEST_CASE("moments do not depend on how unlike the others a first number is") {
+  for (const bool channels_last : {true, false}) {
+    const Case c{1, 16, 16, 32, 32, channels_last, false, false};
+    Tensors in = inputs(c, at::kFloat);
+    in[0].slice(2, 0, 1).slice(3, 0, 1).add_(3000);
+    CHECK(relative(results(c, in, true)[0], expected(c, in)[0]) <= 1e-6);
+  }
+}
+
+TEST_CASE("fused group normalisation passes on what is not a number to its group alone") {
+  for (const bool channels_last : {true, false}) {
+    const Case c{1, 8, 2, 4, 4, channels_last, true, false};
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      Tensors in = inputs(c, dtype);
+      in[0][0][5][2][3] = std::numeric_limits<float>::quiet_NaN();
+      const at::Tensor bad = results(c, in, true)[0].isnan();
+      CHECK(bad.slice(1, 4, 8).all().item<bool>());
+      CHECK_FALSE(bad.slice(1, 0, 4).any().item<bool>());
+    }
+  }
+}
+
+TEST_CASE("fused group normalisation refuses a second derivative") {
+  const Case c{1, 8, 2, 4, 4, true, true, false};
   Tensors in = inputs(c, at::kFloat);
   for (at::Tensor& t : in) t.requires_grad_();
   torch::nn::GroupNorm norm(torch::nn::GroupNormOptions(c.groups, c.channels));

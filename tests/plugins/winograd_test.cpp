@@ -150,6 +150,13 @@ TEST_CASE("Winograd's form gives equal bits for one thread and two, and for any 
   CHECK(last.equal(one[0].slice(0, 4)));
 }
 
+TEST_CASE("whether Winograd's form is taken does not depend on the batch") {
+  const Tensors in = inputs({2, 128, 256, 16, 16, at::MemoryFormat::ChannelsLast});
+  const torch::nn::Conv2d conv = layer(in);
+  const c10::NoGradGuard no_gradient;
+  CHECK(nn::conv3x3({}, conv, in[0].slice(0, 1)).equal(nn::conv3x3({}, conv, in[0]).slice(0, 1)));
+}
+
 TEST_CASE("a second derivative of Winograd's form is refused") {
   const Tensors in = inputs(large);
   const torch::nn::Conv2d conv = layer(in);

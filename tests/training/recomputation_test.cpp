@@ -64,7 +64,11 @@ const std::vector<std::pair<std::string, std::string>> networks = {
     {"ncsnpp",
      "nf = 16\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [4]\ninit_scale = 1\nconditional = "
      "false\nresblock_type = \"ddpm\"\n"},
-    {"ddpm", "ch = 32\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [4]\ndropout = 0.3\n"}};
+    {"ddpm", "ch = 32\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [4]\ndropout = 0.3\n"},
+    {"unet2d",  // a head of 96
+     "block_out_channels = [32, 96]\nlayers_per_block = 1\nattention_head_dim = 0\ndropout = 0.3\n"
+     "norm_num_groups = 8\ndown_block_types = \"DownBlock2D, AttnDownBlock2D\"\n"
+     "up_block_types = \"AttnUpBlock2D, UpBlock2D\"\n"}};
 
 }  // namespace
 
