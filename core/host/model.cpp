@@ -136,19 +136,21 @@ at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x_in, Kep
   context.require(plugin_.descriptor->model->forward(&context, self_.get(), &params, &point, x_view.get(), y_view.get(),
                                                      flags, saved),
                   "forward");
-  // In training every step is checked, and what follows is the pipeline's choice (train.on_nonfinite).
-  if (!call.train) finite_.require(plugin_, "forward", x, y);
   return y;
 }
 
+// In training every step is checked elsewhere, and what follows is the pipeline's choice (train.on_nonfinite).
 at::Tensor Model::forward(const ModelCall& call, const at::Tensor& x) const {
-  return run_forward(call, x, nullptr, nullptr);
+  at::Tensor y = run_forward(call, x, nullptr, nullptr);
+  if (!call.train) finite_.require(plugin_, "forward", x, y);
+  return y;
 }
 
 std::pair<at::Tensor, SavedForward> Model::forward_saving(const ModelCall& call, const at::Tensor& x) const {
   SavedForward saved(*this);
   at::Tensor y = run_forward(call, x, saved.kept_.get(), &saved.saved_);
-  saved.live_ = true;
+  saved.live_ = true;  // before the check: what it throws at must be released
+  if (!call.train) finite_.require(plugin_, "forward", x, y);
   return {std::move(y), std::move(saved)};
 }
 
