@@ -14,7 +14,7 @@ namespace {
 
 using Tensors = std::vector<at::Tensor>;
 
-const std::string all_off = "\nfused_norm = false\nwinograd = false\nfused_attention = false\n";
+const std::vector<std::string> switches = {"fused_norm = false\n", "winograd = false\n", "fused_attention = false\n"};
 
 // y, gradient in x, gradients in the parameters, in float32.
 Tensors results(const std::string& id, const std::string& toml, const SampleShape& sample) {
@@ -41,32 +41,55 @@ Tensors results(const std::string& id, const std::string& toml, const SampleShap
 
 double norm_of(const at::Tensor& t) { return t.to(at::kDouble).norm().item<double>(); }
 
-void require_equal(const std::string& id, const std::string& toml, const SampleShape& sample) {
-  const Tensors fast = results(id, toml, sample), plain = results(id, toml + all_off, sample);
+void require_equal(const Tensors& fast, const Tensors& plain) {
   double whole = 0;  // some gradients vanish, and are rounding errors
   for (size_t i = 2; i < plain.size(); ++i) whole = std::max(whole, norm_of(plain[i]));
   bool differs = false;
   for (size_t i = 0; i < plain.size(); ++i) {
-    INFO(id << ", tensor " << i << " of y, the gradient in x and those in the parameters");
+    INFO("tensor " << i << " of y, the gradient in x and those in the parameters");
     CHECK(norm_of(fast[i] - plain[i]) <= 1e-4 * std::max(norm_of(plain[i]), i < 2 ? 0 : 1e-2 * whole));
     differs = differs || !fast[i].equal(plain[i]);
   }
-  CHECK(differs);  // else the switches turn nothing
+  CHECK(differs);  // else the switch turns nothing
+}
+
+void require_equal(const std::string& id, const std::string& toml, const SampleShape& sample) {
+  const Tensors fast = results(id, toml, sample);
+  std::string all = "\n";
+  for (const std::string& off : switches) {
+    INFO(id << " with " << toml << '\n' << off);
+    require_equal(fast, results(id, toml + '\n' + off, sample));
+    all += off;
+  }
+  INFO(id << " with " << toml << all);
+  require_equal(fast, results(id, toml + all, sample));
 }
 
 }  // namespace
 
-TEST_CASE("unet gives equal outputs and gradients with all fast paths and with none") {
+TEST_CASE("unet gives equal outputs and gradients with each fast path, without it and with none") {
   require_equal("unet", "channels = 32\nmultipliers = [1, 2]\nattention = [1]", {3, 32, 32});
 }
 
-TEST_CASE("ddpm gives equal outputs and gradients with all fast paths and with none") {
+TEST_CASE("ddpm gives equal outputs and gradients with each fast path, without it and with none") {
   require_equal("ddpm", "ch = 32\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [8]", {3, 16, 16});
 }
 
-TEST_CASE("ncsnpp gives equal outputs and gradients with all fast paths and with none") {
+TEST_CASE("ncsnpp gives equal outputs and gradients with each fast path, without it and with none") {
   const std::string small = "nf = 32\nch_mult = [1, 2]\nnum_res_blocks = 1\nattn_resolutions = [8]\n";
   for (const std::string toml : {"", "progressive_input = \"input_skip\"\nprogressive = \"output_skip\"",
                                  "resblock_type = \"ddpm\"\nnonlinearity = \"elu\"\nprogressive = \"residual\""})
     require_equal("ncsnpp", small + toml, {3, 16, 16});
+}
+
+TEST_CASE("unet2d gives equal outputs and gradients with each fast path, without it and with none") {
+  require_equal("unet2d",
+                "block_out_channels = [32, 32]\nlayers_per_block = 1\nattention_head_dim = 8\n"
+                "down_block_types = \"DownBlock2D, AttnDownBlock2D\"\nup_block_types = \"AttnUpBlock2D, UpBlock2D\"",
+                {3, 16, 16});
+}
+
+TEST_CASE("adm gives equal outputs and gradients with each fast path, without it and with none") {
+  require_equal("adm", "num_channels = 32\nchannel_mult = [1, 2]\nnum_res_blocks = 1\nattention_resolutions = [8]",
+                {3, 16, 16});
 }

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/conv2d.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -137,7 +138,7 @@ TEST_CASE("a convolution of another stride or padding is none of Winograd's") {
   CHECK(nn::conv3x3({}, unpadded, in[0]).equal(unpadded(in[0])));
 }
 
-TEST_CASE("Winograd's form gives equal bits for one thread and two, and for any cut of the batch") {
+TEST_CASE("Winograd's form gives equal bits for one thread and two") {
   const int threads = at::get_num_threads();
   const Tensors in = inputs({5, 70, 70, 32, 30, at::MemoryFormat::ChannelsLast});
   at::set_num_threads(1);
@@ -145,16 +146,43 @@ TEST_CASE("Winograd's form gives equal bits for one thread and two, and for any 
   at::set_num_threads(2);
   const Tensors two = of_layer({}, in);
   at::set_num_threads(threads);
-  CHECK(equal({one[0], one[1], one[2]}, {two[0], two[1], two[2]}));  // the bias has LibTorch's sum
-  const at::Tensor last = nn::winograd::convolve(in[0].slice(0, 4), in[1], in[2]);
-  CHECK(last.equal(one[0].slice(0, 4)));
+  CHECK(equal(one, two));
 }
 
-TEST_CASE("whether Winograd's form is taken does not depend on the batch") {
-  const Tensors in = inputs({2, 128, 256, 16, 16, at::MemoryFormat::ChannelsLast});
-  const torch::nn::Conv2d conv = layer(in);
-  const c10::NoGradGuard no_gradient;
-  CHECK(nn::conv3x3({}, conv, in[0].slice(0, 1)).equal(nn::conv3x3({}, conv, in[0]).slice(0, 1)));
+// 4 and 25 tiles an image, and few filters and many: on both sides of what the choice of Winograd's form turns on.
+TEST_CASE("a layer gives a sample and its gradient the same bits however the batch is cut") {
+  for (const Case& c : {Case{9, 64, 64, 8, 8, large.format}, Case{9, 160, 160, 8, 8, large.format},
+                        Case{5, 70, 70, 20, 18, large.format}, Case{4, 16, 32, 4, 4, large.format}}) {
+    const Tensors in = inputs(c), whole = of_layer({}, in);
+    for (const int64_t cut : {int64_t{1}, c.batch / 2}) {
+      INFO(c.text() << " cut at " << cut);
+      for (const auto& [first, n] : {std::pair(int64_t{0}, cut), std::pair(cut, c.batch - cut)}) {
+        const Tensors part = of_layer({}, {in[0].narrow(0, first, n), in[1], in[2], in[3].narrow(0, first, n)});
+        CHECK(part[0].equal(whole[0].narrow(0, first, n)));
+        CHECK(part[1].equal(whole[1].narrow(0, first, n)));
+      }
+    }
+  }
+}
+
+TEST_CASE("the filters' gradient of very many tiles is as exact as that of few") {
+  const Tensors in = inputs({1, 1, 1, 1024, 1024, large.format});  // 65536 tiles
+  CHECK(error(nn::winograd::weight_gradient(in[3], in[0]), expected(in)[2]) < 5e-6);
+}
+
+TEST_CASE("a batch of no sample has no output, and leaves the weights alone") {
+  const Tensors none = of_layer({}, inputs({0, 64, 48, 22, 19, large.format}));
+  CHECK(none[0].sizes() == at::IntArrayRef({0, 48, 22, 19}));
+  CHECK(none[1].sizes() == at::IntArrayRef({0, 64, 22, 19}));
+  CHECK(none[2].equal(at::zeros({48, 64, 3, 3})));
+  CHECK(none[3].equal(at::zeros({48})));
+}
+
+TEST_CASE("Winograd's form refuses an image with other channels than the layer's") {
+  const Tensors in = inputs(large);
+  CHECK(failure([&] {
+          nn::conv3x3({}, layer(in), in[0].narrow(1, 0, 60));
+        }).starts_with("a 3 x 3 convolution of 64 channels got x with 60\n"));
 }
 
 TEST_CASE("a second derivative of Winograd's form is refused") {

@@ -57,6 +57,7 @@ Derivatives derivatives(const std::string& id, const std::string& toml, at::Scal
   return {y, gx, again, first, memory->peak};
 }
 
+// Heads wider than 64 are among them, for which attention chooses by whether there will be gradients.
 const std::vector<std::pair<std::string, std::string>> networks = {
     {"unet", "channels = 16\nmultipliers = [1, 2]\ndropout = 0.3\n"},
     {"ncsnpp",
@@ -68,7 +69,10 @@ const std::vector<std::pair<std::string, std::string>> networks = {
     {"unet2d",  // a head of 96
      "block_out_channels = [32, 96]\nlayers_per_block = 1\nattention_head_dim = 0\ndropout = 0.3\n"
      "norm_num_groups = 8\ndown_block_types = \"DownBlock2D, AttnDownBlock2D\"\n"
-     "up_block_types = \"AttnUpBlock2D, UpBlock2D\"\n"}};
+     "up_block_types = \"AttnUpBlock2D, UpBlock2D\"\n"},
+    {"adm",  // a head of 96
+     "num_channels = 96\nchannel_mult = [1, 1]\nnum_res_blocks = 1\nattention_resolutions = [4]\nnum_heads = 1\n"
+     "dropout = 0.3\n"}};
 
 }  // namespace
 

@@ -6,7 +6,7 @@
 namespace sdpipe::nn {
 
 // sin and cos of the condition times width / 2 frequencies that fall geometrically from 1 to 1e-4 (Ho et al., arXiv
-// 2006.11239). An odd width gets a column of zeros.
+// 2006.11239). The width is at least 4; an odd one gets a column of zeros.
 at::Tensor sinusoids(const at::Tensor& condition, int64_t width);
 
 // cos and sin of the condition times width / 2 frequencies that fall from 1 towards 1e-4, which they do not reach

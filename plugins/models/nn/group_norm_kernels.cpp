@@ -60,8 +60,8 @@ struct Lanes {
   }
 
   // e = exp(-v) = 2^t, t = -v / ln 2, as 2^n 2^r with n the whole number next to t and 2^r by the polynomial of least
-  // relative error, 8e-8, found by Remez' algorithm. t is kept from -125, where e + 1 is 1, to 128, where e is infinite:
-  // of a huge product r would be the rounding error.
+  // relative error, 8e-8, found by Remez' algorithm. t is kept from -125, where e + 1 is 1, to 128, where e is
+  // infinite: of a huge product r would be the rounding error.
   [[gnu::always_inline]] static void exp_of_minus(const Float& v, Float& e) {
     constexpr float log2_e = 1.44269504f;
     constexpr float to_whole = 12582912;  // 1.5 * 2^23: the last bits of the sum are n
