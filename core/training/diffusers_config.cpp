@@ -171,14 +171,12 @@ int64_t output_channels(const Settings& settings, int64_t channels) {
 
 // What config.json does not say in a key of [model]'s own.
 std::string implied_lines(const Json& json) {
+  const auto said = [&](const char* key) { return json.value(key, Json()); };
+  const Json in = said("in_channels"), out = said("out_channels"), times = said("num_train_timesteps");
   std::string text;
-  const auto channels = [&](const char* key) { return json.value(key, Json()); };
-  if (channels("in_channels").is_number_integer() && channels("out_channels").is_number_integer() &&
-      channels("out_channels") == 2 * channels("in_channels").get<int64_t>())
-    text += "learn_sigma = true\n";
-  if (json.value("time_embedding_type", Json()) == "fourier") text += "condition = \"sigma\"\n";
-  const Json times = json.value("num_train_timesteps", Json());
-  if (json.value("time_embedding_type", Json()) == "learned" && times.is_number_integer())
+  if (in.is_number_integer() && out.is_number_integer() && out == 2 * in.get<int64_t>()) text += "learn_sigma = true\n";
+  if (said("time_embedding_type") == "fourier") text += "condition = \"sigma\"\n";
+  if (said("time_embedding_type") == "learned" && times.is_number_integer())
     text += fmt::format("condition_scale = {}\n", times.get<int64_t>() - 1);
   return text;
 }
@@ -225,9 +223,10 @@ std::string meaning_lines(const std::string& scheduler) {
   const std::string said = json.is_object() ? word(json, "scheduler_config.json", "prediction_type") : "";
   if (said == "epsilon" || said == "sample") {
     const bool linear = json.value("beta_schedule", Json()) == "linear";
-    return fmt::format("output = \"{}\"  # scheduler_config.json: prediction_type = \"{}\"\nprocess = \"vp\"{}\n",
-                       said == "sample" ? "clean" : said, said,
-                       linear ? "  # beta_schedule = \"linear\": [schedule] type = \"vp\", path = \"linear_beta\"" : "");
+    return fmt::format(
+        "output = \"{}\"  # scheduler_config.json: prediction_type = \"{}\"\nprocess = \"vp\"{}\n",
+        said == "sample" ? "clean" : said, said,
+        linear ? "  # beta_schedule = \"linear\": [schedule] type = \"vp\", path = \"linear_beta\"" : "");
   }
   if (!said.empty())
     return fmt::format("# scheduler_config.json: prediction_type = {}, which is not offered\n", toml_text(said));

@@ -141,15 +141,18 @@ WeightSource open_checkpoint(StoredCheckpoint checkpoint, bool raw) {
   return source;
 }
 
+// The averaged weights are those that samples are drawn with; beside them the raw ones are not held.
+Use use_of(bool raw) { return raw ? Use::training : Use::sampling; }
+
 WeightSource open_run(const fs::path& folder, bool raw) {
   if (!fs::exists(folder / "checkpoints") && fs::exists(folder / "variants"))
     throw CheckpointError(fmt::format("{} holds variants: name the folder of one of them, {}/variants/...",
                                       folder.string(), folder.string()));
-  return open_checkpoint(checkpoint_of_run(folder), raw);
+  return open_checkpoint(checkpoint_of_run(folder, use_of(raw)), raw);
 }
 
 WeightSource open_folder(const fs::path& folder, bool raw) {
-  if (fs::exists(folder / "MANIFEST.json")) return open_checkpoint(read_checkpoint(folder), raw);
+  if (fs::exists(folder / "MANIFEST.json")) return open_checkpoint(read_checkpoint(folder, use_of(raw)), raw);
   if (fs::exists(folder / "resolved.toml")) return open_run(folder, raw);
   if (raw)
     throw UsageError(fmt::format("--raw chooses between the weights of a run, which {} is not", folder.string()));

@@ -4,17 +4,16 @@ half precision. Needs torch and safetensors:
 
     python tests/parity/make_adm.py tests/parity/adm
 
-Each file holds weight.*, input.x, input.condition, input.gy, output.y and grad.x, the gradient of <gy, y>; its metadata
-the configuration and, for each parameter's gradient g, its Euclidean norm and sum_i g_i cos(i).
+fixture.py says what a file holds.
 """
-import json
 import math
 import sys
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+
+from fixture import Weights, make
 
 CONFIGS = {
     "updown": {
@@ -26,21 +25,6 @@ CONFIGS = {
         "num_heads": 2, "num_heads_upsample": 4, "use_scale_shift_norm": False, "resblock_updown": False},
 }
 SHAPES = {"updown": (2, 3, 8, 8), "added": (2, 3, 8, 4)}
-
-
-class Weights(dict):
-    """Draws each tensor when it is asked for the first time."""
-
-    def __init__(self, seed):
-        super().__init__()
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def get(self, name, shape, around=0.0):
-        if name not in self:
-            fan = math.prod(shape[1:]) if len(shape) > 1 else 12
-            value = around + torch.randn(shape, generator=self.generator, dtype=torch.float64) / math.sqrt(fan)
-            self[name] = value.half().double().requires_grad_()
-        return self[name]
 
 
 def linear(w, name, x, out):
@@ -156,28 +140,8 @@ def network(w, c, x, condition):
     return conv(w, "out.2", h, 2 * images if c.get("learn_sigma") else images)[:, :images]
 
 
-def projection(g):
-    g = g.flatten()
-    return [g.norm().item(), (g * torch.arange(g.numel(), dtype=torch.float64).cos()).sum().item()]
-
-
-def make(name, config, folder):
-    w = Weights(sum(name.encode()))
-    x = torch.randn(SHAPES[name], generator=w.generator, dtype=torch.float64).requires_grad_()
-    gy = torch.randn(SHAPES[name], generator=w.generator, dtype=torch.float64)
-    condition = torch.tensor([3.0, 871.5], dtype=torch.float64)
-    y = network(w, config, x, condition)
-    (y * gy).sum().backward()
-    gradients = {key: projection(p.grad) for key, p in w.items() if p.grad is not None}
-    tensors = {"weight." + key: p.detach().half() for key, p in w.items()}
-    tensors |= {"input.x": x.detach(), "input.condition": condition, "input.gy": gy, "output.y": y.detach(),
-                "grad.x": x.grad}
-    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / f"{name}.safetensors",
-              metadata={"config": json.dumps(config), "data": "{}",
-                        "grad_norm_and_cos_projection": json.dumps(gradients)})
-    print(name, sum(p.numel() for p in w.values()), float(y.detach().abs().mean()))
-
-
 if __name__ == "__main__":
     for name, config in CONFIGS.items():
-        make(name, config, Path(sys.argv[1]))
+        w = Weights(sum(name.encode()))
+        make(Path(sys.argv[1]) / f"{name}.safetensors", config, w,
+             lambda x, condition: network(w, config, x, condition), SHAPES[name], {"data": "{}"})

@@ -4,17 +4,16 @@ float64 on weights that are random, none of them zero, and exact in half precisi
 
     python tests/parity/make_ncsnpp.py tests/parity/ncsnpp
 
-Each file holds weight.*, input.x, input.condition, input.gy, output.y and grad.x, the gradient of <gy, y>; its metadata
-the configuration and, for each parameter's gradient g, its Euclidean norm and sum_i g_i cos(i).
+fixture.py says what a file holds.
 """
-import json
 import math
 import sys
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+
+from fixture import Weights, make
 
 BASE = {
     "nf": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [4], "num_scales": 1000, "fir": True,
@@ -34,21 +33,6 @@ CONFIGS = {
                           "progressive_input": "residual", "ch_mult": [1, 1, 2]},
 }
 SHAPE = (2, 3, 8, 8)
-
-
-class Weights(dict):
-    """Draws each tensor when it is asked for the first time."""
-
-    def __init__(self, seed):
-        super().__init__()
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def get(self, name, shape, around=0.0):
-        if name not in self:
-            fan = math.prod(shape[1:]) if len(shape) > 1 else 12
-            value = around + torch.randn(shape, generator=self.generator, dtype=torch.float64) / math.sqrt(fan)
-            self[name] = value.half().double().requires_grad_()
-        return self[name]
 
 
 class Network:
@@ -240,28 +224,8 @@ class Network:
         return image if c["progressive"] == "output_skip" else self.head(h, channels)
 
 
-def projection(g):
-    g = g.flatten()
-    return [g.norm().item(), (g * torch.arange(g.numel(), dtype=torch.float64).cos()).sum().item()]
-
-
-def make(name, config, folder):
-    w = Weights(sum(name.encode()))
-    x = torch.randn(SHAPE, generator=w.generator, dtype=torch.float64).requires_grad_()
-    gy = torch.randn(SHAPE, generator=w.generator, dtype=torch.float64)
-    condition = torch.tensor([3.0, 871.5], dtype=torch.float64)
-    y = Network(w, config)(x, condition)
-    (y * gy).sum().backward()
-    gradients = {key: projection(p.grad) for key, p in w.items() if p.grad is not None}
-    tensors = {"weight." + key: p.detach().half() for key, p in w.items()}
-    tensors |= {"input.x": x.detach(), "input.condition": condition, "input.gy": gy, "output.y": y.detach(),
-                "grad.x": x.grad}
-    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / f"{name}.safetensors",
-              metadata={"config": json.dumps(config), "data": "{\"centered\": true}", "continuous": "True",
-                        "grad_norm_and_cos_projection": json.dumps(gradients)})
-    print(name, sum(p.numel() for p in w.values()), float(y.detach().abs().mean()))
-
-
 if __name__ == "__main__":
     for name, config in CONFIGS.items():
-        make(name, config, Path(sys.argv[1]))
+        w = Weights(sum(name.encode()))
+        make(Path(sys.argv[1]) / f"{name}.safetensors", config, w, Network(w, config), SHAPE,
+             {"data": "{\"centered\": true}", "continuous": "True"})

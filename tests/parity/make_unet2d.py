@@ -3,17 +3,16 @@ random, none of them zero, and exact in half precision. Needs torch, diffusers a
 
     python tests/parity/make_unet2d.py tests/parity/unet2d
 
-Each file holds weight.*, input.x, input.condition (timesteps), input.gy, output.y and grad.x, the gradient of <gy, y>;
-its metadata the configuration and, for each parameter's gradient g, its Euclidean norm and sum_i g_i cos(i).
+fixture.py says what a file holds; the condition is the timestep.
 """
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import UNet2DModel
-from safetensors.torch import save_file
+
+from fixture import write
 
 SMALL = {"sample_size": 8, "block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 4}
 CONFIGS = {
@@ -79,17 +78,12 @@ def randomise(model, generator):
         p.copy_(values.half())
 
 
-def projection(g):
-    g = g.flatten()
-    return [g.norm().item(), (g * torch.arange(g.numel(), dtype=torch.float64).cos()).sum().item()]
-
-
 def make(name, config, folder):
     generator = torch.Generator().manual_seed(sum(name.encode()))
     model = UNet2DModel(**config).double().eval()
     with torch.no_grad():
         randomise(model, generator)
-    state = {"weight." + key: value.half() for key, value in model.state_dict().items()}
+    state = model.state_dict()
     model.class_embedding = None  # no labels
     size = config["sample_size"]
     shape = (2, config.get("in_channels", 3), size, size)
@@ -98,12 +92,10 @@ def make(name, config, folder):
     condition = timesteps(config)
     y = model(x, condition).sample
     (y * gy).sum().backward()
-    gradients = {key: projection(p.grad) for key, p in model.named_parameters() if p.grad is not None}
-    tensors = state | {"input.x": x.detach(), "input.condition": condition.double(), "input.gy": gy,
-                       "output.y": y.detach(), "grad.x": x.grad}
-    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / f"{name}.safetensors",
-              metadata={"config": json.dumps(dict(model.config)), "data": "{}",
-                        "grad_norm_and_cos_projection": json.dumps(gradients)})
+    write(folder / f"{name}.safetensors", dict(model.config), state,
+          {key: p.grad for key, p in model.named_parameters() if p.grad is not None},
+          {"input.x": x.detach(), "input.condition": condition.double(), "input.gy": gy, "output.y": y.detach(),
+           "grad.x": x.grad}, {"data": "{}"})
     print(name, condition.tolist(), sum(p.numel() for p in model.parameters()), float(y.detach().abs().mean()))
 
 

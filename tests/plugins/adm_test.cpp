@@ -70,11 +70,7 @@ std::string refusal(const std::string& toml, const SampleShape& sample = {3, 8, 
 TEST_CASE("adm computes what its equations, written down a second time, give with the same weights") {
   const auto files = fixture_files("SDPIPE_PARITY_DIR_ADM", "adm");
   REQUIRE_FALSE(files.empty());
-  for (const auto& file : files) {
-    const Fixture fixture = read_fixture(file);
-    require_parity(fixture, at::kDouble, 1e-9);
-    require_parity(fixture, at::kFloat, 1e-4);
-  }
+  for_every_fixture(files, require_parity);
 }
 
 TEST_CASE("a gradient that is not finite is no parity") {

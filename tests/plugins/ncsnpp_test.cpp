@@ -90,21 +90,13 @@ void require_parity(const Fixture& fixture, at::ScalarType dtype, double bound) 
 
 TEST_CASE("ncsnpp computes what score_sde computes with the same weights, and the same gradients") {
   REQUIRE_FALSE(fixture_files().empty());
-  for (const auto& file : fixture_files()) {
-    const Fixture fixture = read_fixture(file);
-    require_parity(fixture, at::kDouble, 1e-9);
-    require_parity(fixture, at::kFloat, 1e-4);
-  }
+  for_every_fixture(fixture_files(), require_parity);
 }
 
 TEST_CASE("ncsnpp computes what its equations, written down a second time, give in forms that are rarely published") {
   const auto files = fixture_files("SDPIPE_PARITY_DIR_NCSNPP", "ncsnpp");
   REQUIRE_FALSE(files.empty());
-  for (const auto& file : files) {
-    const Fixture fixture = read_fixture(file);
-    require_parity(fixture, at::kDouble, 1e-9);
-    require_parity(fixture, at::kFloat, 1e-4);
-  }
+  for_every_fixture(files, require_parity);
 }
 
 TEST_CASE("ncsnpp lists the tensors of score_sde's published networks") {

@@ -28,6 +28,16 @@ std::vector<std::filesystem::path> fixture_files(const char* variable = "SDPIPE_
                                                  const std::string& folder = "");
 Fixture read_fixture(const std::filesystem::path& file);
 
+// check(fixture, dtype, bound) of every fixture, with the bounds that networks are held to.
+template <class F>
+void for_every_fixture(const std::vector<std::filesystem::path>& files, F check) {
+  for (const auto& file : files) {
+    const Fixture fixture = read_fixture(file);
+    check(fixture, at::kDouble, 1e-9);
+    check(fixture, at::kFloat, 1e-4);
+  }
+}
+
 // Names and shapes of a network's published tensors, from a JSON file in tests/parity.
 struct Published {
   int64_t params;  // elements
