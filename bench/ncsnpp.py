@@ -104,7 +104,7 @@ class HalvingConvolution(nn.Module):
 
 
 class NCSNpp(nn.Module):
-    """The network's y for images x (batch, channel, height, width) at times t (batch) in [0, 1]."""
+    """The network's y for images x (batch, channel, height, width) at times t (batch) in [0, 1] of geometric noise."""
 
     def __init__(self, image_channels, pixels, *, nf=128, ch_mult=(1, 2, 2, 2), num_res_blocks=4,
                  attn_resolutions=(16,), sigma_min=0.01, sigma_max=90.0, num_scales=1000, taps=(1, 3, 3, 1)):
@@ -155,7 +155,7 @@ class NCSNpp(nn.Module):
 
     def forward(self, x, t):
         layer = iter(self.all_modules)
-        labels = t * 999
+        labels = ((1 - t) * 999).round()  # score_sde's of its VE process: the index of sigma(t)
         embedding = next(layer)(self.embed(labels).to(x.dtype))
         embedding = next(layer)(F.silu(embedding))
         x = 2 * x - 1

@@ -26,7 +26,7 @@ def network_of(pipeline):
     channels, pixels = pipeline["data"]["channels"], pipeline["data"]["resize"]
     if settings.pop("type") == "unet":
         return UNet(channels, **settings)
-    fixed = {"scale_by_sigma": True, "centered": False}
+    fixed = {"scale_by_sigma": True, "centered": False, "condition": "sigma"}
     if any(settings.pop(key) != value for key, value in fixed.items()):
         raise SystemExit("ncsnpp.py has celeba_ncsnpp's form alone")
     return NCSNpp(channels, pixels, **settings)
