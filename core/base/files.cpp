@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -38,6 +39,9 @@ class Descriptor {
   }
   std::string read_all() {
     std::string content;
+    struct stat about{};
+    // Grown by doubling, a file of weights takes three times its size.
+    if (::fstat(fd_, &about) == 0 && about.st_size > 0) content.reserve(static_cast<size_t>(about.st_size));
     char block[1 << 16];
     for (;;) {
       const ssize_t n = ::read(fd_, block, sizeof block);
