@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <thread>
 
 #include "core/base/log.hpp"
@@ -55,7 +56,11 @@ Pipeline Session::load(const fs::path& file, const std::vector<std::string>& ove
 
 void Session::use(const Pipeline& pipeline) const {
   const int64_t threads = pipeline.run.integer("threads");
-  at::set_num_threads(static_cast<int>(threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency())));
+  // OMP_NUM_THREADS: what a job scheduler sets for the share of a machine that a job has.
+  static const int at_start = at::get_num_threads();
+  const int available =
+      std::getenv("OMP_NUM_THREADS") ? at_start : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  at::set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
 }
 
 FoundRun find_run(Session& session, const fs::path& path, const std::vector<std::string>& overrides) {

@@ -57,7 +57,7 @@ const Schema& run_schema() {
   static const Schema schema = {
       text("name", "", "Name of the run's folder; the file's name without its ending where none is given"),
       integer("seed", 0, kFrom0, "", "Seed of everything that is random in the run"),
-      integer("threads", 0, kFrom0, "", "Threads of the CPU; 0 means one for each core"),
+      integer("threads", 0, kFrom0, "", "Threads of the CPU; 0 means OMP_NUM_THREADS, or one for each core"),
       choice("device", {"cpu", "cuda"}, "Where tensors live"),
       choice("precision", {"float32", "float64", "bfloat16"},
              "float64 is an exact run; bfloat16 has the model compute with parameters rounded to it; the plugins must "

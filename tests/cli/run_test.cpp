@@ -2,6 +2,7 @@
 #include <cctype>
 #include <random>
 
+#include "core/base/json.hpp"
 #include "core/training/checkpoint.hpp"
 #include "tests/cli/program.hpp"
 
@@ -58,6 +59,14 @@ TEST_CASE("two runs of one pipeline make the same checkpoints and pictures, byte
   CHECK(contents(place / "runs/tiny/checkpoints") == contents(uninterrupted() / "runs/tiny/checkpoints"));
   CHECK(contents(place / "runs/tiny/checkpoints").size() == 12);
   CHECK(contents(place / "runs/tiny/samples").size() == 11);
+}
+
+TEST_CASE("run.threads = 0 means OMP_NUM_THREADS, here 1; another number goes before it") {
+  for (const auto& [given, used] : std::vector<std::pair<std::string, int>>{{"0", 1}, {"2", 2}}) {
+    const Workplace place;
+    REQUIRE(place.sdpipe({"run", "tiny.toml", "run.threads=" + given}).code == 0);
+    CHECK(Json::parse(read_file(place / (last_checkpoint + "/state.json"))).at("threads").get<int>() == used);
+  }
 }
 
 TEST_CASE("the report shows the nearest training images, and how many of them the trajectories started from") {
