@@ -39,7 +39,7 @@ class Descriptor {
   }
   std::string read_all() {
     std::string content;
-    struct stat about{};
+    struct stat about {};
     // Grown by doubling, a file of weights takes three times its size.
     if (::fstat(fd_, &about) == 0 && about.st_size > 0) content.reserve(static_cast<size_t>(about.st_size));
     char block[1 << 16];

@@ -42,7 +42,7 @@ class Inflater {
     stream_.next_out = reinterpret_cast<Bytef*>(out.data() + before);
     stream_.avail_out = static_cast<uInt>(count);
     const int code = inflate(&stream_, Z_NO_FLUSH);
-    out.resize(out.size() - stream_.avail_out);
+    out.erase(before + count - stream_.avail_out);
     return code;
   }
   size_t unread() const { return stream_.avail_in; }
