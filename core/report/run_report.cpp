@@ -110,7 +110,7 @@ void add_samplers(Page& page, const RunReport& r) {
   page.strips(strips);
   for (const SamplerGrid& s : r.samplers) {
     page.subheading(s.name);
-    page.strips(rows_of(s.samples.images, 16), 2);
+    page.strips(rows_of(s.samples.images, 12));
   }
 }
 
