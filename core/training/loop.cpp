@@ -86,7 +86,8 @@ void apply_precision(const Pipeline& pipeline, const Layout& layout, FlatParamet
 
 void load_weights(const StoredCheckpoint& checkpoint, const std::string& name, const Layout& layout,
                   FlatParameters& weights) {
-  weights.load(layout, tensors_of(checkpoint, name), (checkpoint.folder / name).string());
+  const std::string file = (checkpoint.folder / name).string();
+  weights.load(layout, view_tensors(content_of(checkpoint, name), file), file);
 }
 
 }  // namespace

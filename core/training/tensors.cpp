@@ -1,8 +1,10 @@
 #include "core/training/tensors.hpp"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <cstring>
 
 #include "core/base/error.hpp"
@@ -16,6 +18,15 @@ struct Pair {
 };
 constexpr Pair pairs[] = {
     {at::kFloat, "F32"}, {at::kDouble, "F64"}, {at::kBFloat16, "BF16"}, {at::kHalf, "F16"}, {at::kLong, "I64"}};
+
+at::Tensor view_of(const StoredTensor& stored, at::ScalarType type) {
+  const std::string_view bytes = stored.bytes;
+  if (!bytes.empty() && reinterpret_cast<uintptr_t>(bytes.data()) % c10::elementSize(type) == 0)
+    return at::from_blob(const_cast<char*>(bytes.data()), stored.shape, at::TensorOptions(type));
+  at::Tensor copy = at::empty(stored.shape, at::TensorOptions(type));
+  if (!bytes.empty()) std::memcpy(copy.data_ptr(), bytes.data(), bytes.size());
+  return copy;
+}
 
 }  // namespace
 
@@ -37,6 +48,12 @@ std::string pack_tensors(const NamedTensors& tensors, const std::map<std::string
 }
 
 NamedTensors unpack_tensors(std::string_view content, const std::string& name) {
+  NamedTensors tensors = view_tensors(content, name);
+  for (auto& [_, tensor] : tensors) tensor = tensor.clone();
+  return tensors;
+}
+
+NamedTensors view_tensors(std::string_view content, const std::string& name) {
   NamedTensors tensors;
   for (const StoredTensor& stored : read_safetensors(content, name).tensors) {
     const Pair* pair = nullptr;
@@ -46,9 +63,7 @@ NamedTensors unpack_tensors(std::string_view content, const std::string& name) {
     if (!pair)
       throw CheckpointError(
           fmt::format("{}: tensor \"{}\" has dtype {}, which is not used here", name, stored.name, stored.dtype));
-    at::Tensor tensor = at::empty(stored.shape, at::TensorOptions(pair->type));
-    if (!stored.bytes.empty()) std::memcpy(tensor.data_ptr(), stored.bytes.data(), stored.bytes.size());
-    tensors.emplace(stored.name, std::move(tensor));
+    tensors.emplace(stored.name, view_of(stored, pair->type));
   }
   return tensors;
 }
