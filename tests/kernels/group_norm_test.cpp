@@ -69,7 +69,7 @@ void require_close(const Case& c, at::Device device, at::ScalarType dtype, doubl
   Tensors exact;
   for (const at::Tensor& t : in) exact.push_back(on_cpu(t));
   const Tensors wanted = results(c, exact, on_cpu(weights), false);
-  // Once mean and slope are taken away, little is left of the gradient in a group of three values, but all its rounding.
+  // Once mean and slope are taken away, a group of three values leaves little of the gradient, but all its rounding.
   if (c.group_size() < 8) bound *= 10;
   for (size_t i = 0; i < wanted.size(); ++i) {
     CAPTURE(device.str(), dtype, c.batch, c.channels, c.groups, c.height, c.width, c.channels_last, c.silu, c.modulated,
