@@ -120,12 +120,17 @@ StoredCheckpoint read_checkpoint(const fs::path& folder, Use use) {
     const Json manifest = Json::parse(text);
     if (manifest.at("format") != 1) damaged(manifest_file, "its format is not 1; a newer sdpipe wrote it");
     Json entries = Json::object();
-    for (const auto& [name, entry] : manifest.at("files").items()) {
-      if (name.find('/') != std::string::npos)
-        damaged(manifest_file, fmt::format("it names a file outside the checkpoint, \"{}\"", name));
-      std::string content = read_verified(folder / name, entry);
-      entries[name] = entry_of(name, content, entry.at("sha256"));
-      if (is_held(name, manifest["files"], use)) checkpoint.files[name] = std::move(content);
+    entries.update(manifest.at("files"));  // their order
+    // First those that are verified alone, the optimizer's above all, while nothing is held beside them.
+    for (const bool held : {false, true}) {
+      for (const auto& [name, entry] : manifest.at("files").items()) {
+        if (is_held(name, manifest["files"], use) != held) continue;
+        if (name.find('/') != std::string::npos)
+          damaged(manifest_file, fmt::format("it names a file outside the checkpoint, \"{}\"", name));
+        std::string content = read_verified(folder / name, entry);
+        entries[name] = entry_of(name, content, entry.at("sha256"));
+        if (held) checkpoint.files[name] = std::move(content);
+      }
     }
     // What the files do not contradict, such as the hash of one tensor, may be damaged too.
     if (text != text_of(entries)) damaged(manifest_file, "it does not fit the files");
