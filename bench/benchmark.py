@@ -26,6 +26,7 @@ NETWORKS = ["unet6m", "ncsnpp", "quickstart"]
 UNITS = ["train", "infer", "sample"]
 CHANNELS_LAST = "eager+channels_last"
 BLOCK_SECONDS = 1.5
+WARM_UP_SECONDS = 10
 # Rounds: the most where they are short, the least (of --quick: all) where a row takes longer than ROW_SECONDS; odd.
 LEAST_ROUNDS, MOST_ROUNDS, ROW_SECONDS = 5, 11, 150
 # What keep_freed_memory() of core/base/memory.hpp sets for sdpipe; 2**62: never.
@@ -45,6 +46,8 @@ class Contestant:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.run(1)
         self.seconds_to_first = time.perf_counter() - start
+        if self.seconds_to_first < WARM_UP_SECONDS or "compile" in name:
+            self.run(1)
 
     def run(self, n):
         """Seconds for n units."""
@@ -101,10 +104,8 @@ class Case:
         return differences
 
     def contestants(self, unit):
-        """Names and commands; sdpipe first."""
-        commands = {"sdpipe": self.ours(unit, "float32")}
-        if "bfloat16" in self.options.precisions:
-            commands["sdpipe+bfloat16"] = self.ours(unit, "bfloat16")
+        """Names and commands; the one that the others are compared with first."""
+        commands = {"sdpipe" if p == "float32" else f"sdpipe+{p}": self.ours(unit, p) for p in self.options.precisions}
         for mode in self.options.modes:
             if mode == CHANNELS_LAST and unit == "sample":
                 continue
@@ -126,8 +127,6 @@ def measure(case, unit, options):
     """The row's seconds of every contestant, round by round."""
     contestants = [Contestant(name, command, options.clock) for name, command in case.contestants(unit).items()]
     try:
-        for c in contestants:
-            c.run(1)
         n = max(1, round(BLOCK_SECONDS / contestants[0].run(1)))
         rounds = {c.name: [] for c in contestants}
         number, start = 0, time.perf_counter()
@@ -151,7 +150,7 @@ def run_row(case, unit, options):
     row.update(batch=case.settings["sample"]["count"] if unit == "sample" else case.settings["train"]["batch"],
                steps=case.settings["sample"]["steps"], threads=options.threads, clock=options.clock)
     for name, seconds in row["seconds"].items():
-        if name != "sdpipe":
+        if name != report.ours(row):
             print(f"  {report.ratio_text(row, name)}  {name}", file=sys.stderr, flush=True)
     return row
 
@@ -210,13 +209,14 @@ def parse(arguments):
     rows = [f"{network}.{unit}" for network in NETWORKS for unit in UNITS]
     parser = argparse.ArgumentParser(prog="script/benchmark", description=__doc__.split("\n\n")[0])
     parser.add_argument("--rows", default=",".join(rows), help="NETWORK.UNIT or NETWORK, separated by commas; of " + ", ".join(rows))
+    parser.add_argument("--no-compile", action="store_true", help="without torch.compile, whose column stays empty")
     parser.add_argument("--quick", action="store_true", help="without torch.compile, which compiles for minutes, and few rounds")
     parser.add_argument("--rounds", type=int, help=f"default {MOST_ROUNDS}, fewer where a row takes more than {ROW_SECONDS} s, "
                         f"at least {LEAST_ROUNDS}; with --quick {LEAST_ROUNDS}")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall",
                         help="cpu: the CPU's seconds, for a busy machine; with --threads 1, for waiting threads count too")
-    parser.add_argument("--bfloat16", action="store_true", help="rows in bfloat16 beside those in float32")
+    parser.add_argument("--bfloat16", action="store_true", help="the rows in bfloat16; in float32 they stay as they are")
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE",
                         help="the report, with what was measured before; default docs/PERFORMANCE.md, with --quick none")
     parser.add_argument("--results", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
@@ -224,12 +224,13 @@ def parse(arguments):
     options = parser.parse_args(arguments)
     if not options.quick:
         options.write = options.write or HERE.parent / "docs/PERFORMANCE.md"
-    options.modes = ["eager"] if options.quick else ["eager", "compile"]
-    options.precisions = ["float32"]
+    options.modes = ["eager"] if options.quick or options.no_compile else ["eager", "compile"]
     if options.bfloat16:
-        options.precisions.append("bfloat16")
-        options.modes += [mode + "+bfloat16" for mode in options.modes]
-    options.modes.append(CHANNELS_LAST)
+        options.precisions = ["bfloat16", "float32"]
+        options.modes = [mode + "+bfloat16" for mode in options.modes]
+    else:
+        options.precisions = ["float32"]
+        options.modes.append(CHANNELS_LAST)
     wanted = options.rows.split(",")
     options.rows = [row for row in rows if row in wanted or row.split(".")[0] in wanted]
     known = rows + NETWORKS
@@ -247,7 +248,10 @@ def main():
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
     here = machine()
     if results.get("machine") != here:
-        results = {"machine": here, "rows": {}}
+        results = {"machine": here}
+    for group in report.GROUPS:
+        results.setdefault(group, {})
+    group = "bfloat16" if options.bfloat16 else "rows"
     results["start_up"] = start_up(options)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="sdpipe-bench-"))
     try:
@@ -258,14 +262,15 @@ def main():
             case = Case(network, options, folder)
             differences = case.begin()
             for row in rows:
-                results["rows"][row] = run_row(case, row.split(".")[1], options) | measured | {"differences": differences}
+                results[group][row] = run_row(case, row.split(".")[1], options) | measured | {"differences": differences}
                 if not options.quick:
                     options.results.write_text(json.dumps(results, indent=1))
             shutil.rmtree(case.folder)
     finally:
         shutil.rmtree(folder)
     if options.write:
-        options.write.write_text(report.document(results | {"rows": comparable(results["rows"], options)}))
+        kept = {group: comparable(results[group], options) for group in report.GROUPS}
+        options.write.write_text(report.document(results | kept))
         say(f"written: {options.write}")
 
 

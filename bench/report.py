@@ -5,12 +5,20 @@ import statistics
 NAMES = {"unet6m": "U-Net, 5.9 M, 32 px", "ncsnpp": "NCSN++, 62.7 M, 64 px", "quickstart": "quickstart's U-Net, 0.5 M, 28 px"}
 UNITS = {"train": "training step", "infer": "inference step", "sample": "sampling, NFE {steps}"}
 CLOCKS = {"wall": "wall-clock time", "cpu": "the CPU's seconds"}
+GROUPS = ["rows", "bfloat16"]  # of the results; the first are in float32
 CONTESTANTS = {"sdpipe": "sdpipe", "eager": "PyTorch eager", "eager+channels_last": "eager, channels-last",
                "compile": "torch.compile"}
+NARROW = {"sdpipe+bfloat16": "sdpipe", "sdpipe": "sdpipe in float32", "eager+bfloat16": "PyTorch eager",
+          "compile+bfloat16": "torch.compile"}
+
+
+def ours(row):
+    """The contestant that the others are compared with."""
+    return next(iter(row["seconds"]))
 
 
 def ratios(row, name):
-    return [theirs / ours for theirs, ours in zip(row["seconds"][name], row["seconds"]["sdpipe"])]
+    return [theirs / its for theirs, its in zip(row["seconds"][name], row["seconds"][ours(row)])]
 
 
 def ratio_text(row, name):
@@ -35,56 +43,42 @@ def label(name, row):
     return [NAMES[network], UNITS[unit].format(**row), str(row["batch"])]
 
 
-def rounds_text(row):
-    return str(len(row["seconds"]["sdpipe"]))
-
-
-def float32_table(rows):
-    theirs = [name for name in CONTESTANTS if name != "sdpipe"]
-    head = ["network", "what", "batch", "rounds", "sdpipe", *(f"{CONTESTANTS[name]} / sdpipe" for name in theirs)]
-    cells = [label(name, row) + [rounds_text(row), seconds_text(statistics.median(row["seconds"]["sdpipe"])),
-                                 *(ratio_text(row, their) for their in theirs)] for name, row in rows.items()]
+def time_table(rows, contestants):
+    """Ours first, in seconds; ratios of the others."""
+    first, *others = contestants
+    head = ["network", "what", "batch", "rounds", contestants[first],
+            *(f"{contestants[name]} / {contestants[first]}" for name in others)]
+    cells = []
+    for name, row in rows.items():
+        seconds = row["seconds"][first]
+        cells.append(label(name, row) + [str(len(seconds)), seconds_text(statistics.median(seconds)),
+                                         *(ratio_text(row, other) for other in others)])
     return table(head, cells)
 
 
-def bfloat16_table(rows):
-    head = ["network", "what", "batch", "rounds", "sdpipe in bfloat16", "sdpipe in float32 / that",
-            "PyTorch eager in bfloat16 / that", "torch.compile in bfloat16 / that"]
-    cells = []
-    for name, row in rows.items():
-        if "sdpipe+bfloat16" not in row["seconds"]:
-            continue
-        seconds = {"sdpipe": row["seconds"]["sdpipe+bfloat16"], "float32": row["seconds"]["sdpipe"]}
-        seconds |= {k: v for k, v in row["seconds"].items() if k.endswith("+bfloat16") and k != "sdpipe+bfloat16"}
-        narrow = {"seconds": seconds}
-        cells.append(label(name, row) + [rounds_text(row), seconds_text(statistics.median(seconds["sdpipe"])),
-                                         *(ratio_text(narrow, their) for their in ["float32", "eager+bfloat16", "compile+bfloat16"])])
-    return table(head, cells) if cells else ""
-
-
-def column_table(rows, key, text):
-    head = ["network", "what", "batch", *CONTESTANTS.values()]
-    cells = [label(name, row) + [text(row[key][c]) if c in row[key] else "" for c in CONTESTANTS]
+def column_table(rows, contestants, key, text):
+    head = ["network", "what", "batch", *contestants.values()]
+    cells = [label(name, row) + [text(row[key][c]) if c in row[key] else "" for c in contestants]
              for name, row in rows.items()]
     return table(head, cells)
 
 
-def agreement_table(rows):
+def agreement_table(all_rows):
     differences = {(NAMES[name.split(".")[0]], precision): values
-                   for name, row in rows.items() for precision, values in row["differences"].items()}
+                   for name, row in all_rows for precision, values in row["differences"].items()}
     head = ["network", "precision", *next(iter(differences.values()))]
     return table(head, [[*which, *(f"{v:.1e}" for v in values.values())] for which, values in differences.items()])
 
 
 def document(results):
     """Of rows that have their number of threads and their clock in common."""
-    rows, machine = results["rows"], results["machine"]
+    machine = results["machine"]
     order = [f"{network}.{unit}" for network in NAMES for unit in UNITS]
-    rows = {name: rows[name] for name in order if name in rows}
-    one = next(iter(rows.values()))
-    dates = sorted({row["date"] for row in rows.values()})
-    commits = sorted({row["commit"] for row in rows.values()})
-    narrow = bfloat16_table(rows)
+    rows, narrow = ({name: results[group][name] for name in order if name in results[group]} for group in GROUPS)
+    all_rows = [*rows.items(), *narrow.items()]
+    _, one = all_rows[0]
+    dates = sorted({row["date"] for _, row in all_rows})
+    commits = sorted({row["commit"] for _, row in all_rows})
     start = results["start_up"]
     parts = [
         "# Performance\n\nWritten by `./script/benchmark`; figures are of this machine and of nothing else:\n",
@@ -102,21 +96,24 @@ def document(results):
         "(bench/ncsnpp.py), the U-Nets, of which no other form is published, as twins of sdpipe's own (bench/unet.py). Under "
         "\"channels-last\" the same network and its inputs have that format instead; sampling is not measured so.\n",
         "## float32\n",
-        float32_table(rows),
-        *(["## bfloat16\n", "Of PyTorch: autocast while training, parameters in bfloat16 and autocast at inference.\n",
-           narrow] if narrow else []),
+        time_table(rows, CONTESTANTS),
+        *(["## bfloat16\n", "Of PyTorch: autocast while training, parameters in bfloat16 and autocast at inference. Where "
+           "the CPU has no instructions for it LibTorch's products in bfloat16 take many times as long as in float32, on "
+           "both sides.\n",
+           time_table(narrow, NARROW)] if narrow else []),
         "## Peak memory\n",
         "Of the whole process, in MiB, interpreter and libraries included.\n",
-        column_table(rows, "peak_mib", lambda v: f"{v:.0f}"),
+        column_table(rows, CONTESTANTS, "peak_mib", lambda v: f"{v:.0f}"),
+        *(["In bfloat16:\n", column_table(narrow, NARROW, "peak_mib", lambda v: f"{v:.0f}")] if narrow else []),
         "## Start-up\n",
         f"`sdpipe --version`: {seconds_text(start['sdpipe'])}; `python -c \"import torch\"`: "
         f"{seconds_text(start['pytorch'])}. From the start of the process to the end of its first unit, weights loaded "
         "and compiled where that is done:\n",
-        column_table(rows, "first", seconds_text),
+        column_table(rows, CONTESTANTS, "first", seconds_text),
         "## Agreement\n",
         "Before anything is timed, outputs and gradients of sdpipe in each precision are compared with PyTorch's in float32 "
         "on random weights (relative difference in Euclidean norm). Above 1e-3 nothing is timed; in bfloat16 above 5e-2 of "
         "the outputs or 1e-1 of all gradients together.\n",
-        agreement_table(rows),
+        agreement_table(all_rows),
     ]
     return "\n".join(parts)
