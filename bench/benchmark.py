@@ -26,7 +26,6 @@ NETWORKS = ["unet6m", "ncsnpp", "quickstart"]
 UNITS = ["train", "infer", "sample"]
 CHANNELS_LAST = "eager+channels_last"
 BLOCK_SECONDS = 1.5
-WARM_UP_SECONDS = 10
 # Rounds: the most where they are short, the least (of --quick: all) where a row takes longer than ROW_SECONDS; odd.
 LEAST_ROUNDS, MOST_ROUNDS, ROW_SECONDS = 5, 11, 150
 # What keep_freed_memory() of core/base/memory.hpp sets for sdpipe; 2**62: never.
@@ -46,8 +45,7 @@ class Contestant:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.run(1)
         self.seconds_to_first = time.perf_counter() - start
-        if self.seconds_to_first < WARM_UP_SECONDS or "compile" in name:
-            self.run(1)
+        self.seconds_warm = self.run(1)
 
     def run(self, n):
         """Seconds for n units."""
@@ -127,7 +125,7 @@ def measure(case, unit, options):
     """The row's seconds of every contestant, round by round."""
     contestants = [Contestant(name, command, options.clock) for name, command in case.contestants(unit).items()]
     try:
-        n = max(1, round(BLOCK_SECONDS / contestants[0].run(1)))
+        n = max(1, round(BLOCK_SECONDS / contestants[0].seconds_warm))
         rounds = {c.name: [] for c in contestants}
         number, start = 0, time.perf_counter()
         while not enough(number, time.perf_counter() - start, options):
@@ -209,7 +207,7 @@ def parse(arguments):
     rows = [f"{network}.{unit}" for network in NETWORKS for unit in UNITS]
     parser = argparse.ArgumentParser(prog="script/benchmark", description=__doc__.split("\n\n")[0])
     parser.add_argument("--rows", default=",".join(rows), help="NETWORK.UNIT or NETWORK, separated by commas; of " + ", ".join(rows))
-    parser.add_argument("--no-compile", action="store_true", help="without torch.compile, whose column stays empty")
+    parser.add_argument("--no-compile", action="store_true", help="without torch.compile, whose figures of these rows are dropped")
     parser.add_argument("--quick", action="store_true", help="without torch.compile, which compiles for minutes, and few rounds")
     parser.add_argument("--rounds", type=int, help=f"default {MOST_ROUNDS}, fewer where a row takes more than {ROW_SECONDS} s, "
                         f"at least {LEAST_ROUNDS}; with --quick {LEAST_ROUNDS}")

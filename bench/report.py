@@ -75,7 +75,7 @@ def document(results):
     machine = results["machine"]
     order = [f"{network}.{unit}" for network in NAMES for unit in UNITS]
     rows, narrow = ({name: results[group][name] for name in order if name in results[group]} for group in GROUPS)
-    all_rows = [*rows.items(), *narrow.items()]
+    all_rows = [*narrow.items(), *rows.items()]  # what both have measured of float32 is that of float32's
     _, one = all_rows[0]
     dates = sorted({row["date"] for _, row in all_rows})
     commits = sorted({row["commit"] for _, row in all_rows})
