@@ -7,7 +7,7 @@
 namespace sdpipe {
 namespace {
 
-void complain(std::vector<Problem>& problems, const Position& where, std::string_view text) {
+void add_problem(std::vector<Problem>& problems, const Position& where, std::string_view text) {
   problems.push_back({where, fmt::format("table \"data\": {}", text)});
 }
 
@@ -29,9 +29,10 @@ std::optional<std::array<int64_t, 2>> check_center(const Value& value, std::vect
 std::optional<Crop> check_crop(const Value& value, std::vector<Problem>& problems) {
   const Table* table = value.get_if<Table>();
   if (!table) {
-    complain(problems, value.where,
-             fmt::format("parameter \"crop\" must be a table, for example {{ size = 140, center = \"image\" }}, not {}",
-                         value.type_name()));
+    add_problem(
+        problems, value.where,
+        fmt::format("parameter \"crop\" must be a table, for example {{ size = 140, center = \"image\" }}, not {}",
+                    value.type_name()));
     return std::nullopt;
   }
   const Settings settings = check_table(crop_schema(), *table, "table \"data.crop\"", {"center"}, problems);
@@ -46,9 +47,9 @@ void check_idle_keys(const std::string& type, const Settings& settings, const Ta
                      std::vector<Problem>& problems) {
   const bool folder = type == "folder";
   const auto refuse = [&](const Position& where, std::string_view key) {
-    complain(problems, where,
-             fmt::format("parameter \"{}\" has no meaning where type = \"{}\"; only {} it", key, type,
-                         folder ? "idx and cifar have" : "folder has"));
+    add_problem(problems, where,
+                fmt::format("parameter \"{}\" has no meaning where type = \"{}\"; only {} it", key, type,
+                            folder ? "idx and cifar have" : "folder has"));
   };
   for (const Param& param : data_schema()) {
     const bool folders_own =
@@ -68,7 +69,7 @@ DataTable check_data_table(const Table& table, std::vector<Problem>& problems) {
   data.settings = check_table(data_schema(), table, "table \"data\"", {"crop"}, problems);
   const Settings::Entry* channels = data.settings.find("channels");
   if (channels && std::get<int64_t>(channels->value) == 2) {
-    complain(problems, channels->where, "parameter \"channels\" must be 0, 1 or 3, not 2");
+    add_problem(problems, channels->where, "parameter \"channels\" must be 0, 1 or 3, not 2");
   }
   if (const Table::Entry* crop = table.find("crop")) data.crop = check_crop(crop->value, problems);
   const Settings::Entry* type = data.settings.find("type");

@@ -17,7 +17,7 @@ constexpr int64_t block = 1024;  // rows of a distance matrix that are held at o
 at::Tensor distances(const at::Tensor& a, const at::Tensor& b) { return at::cdist(a, b, 2, 2); }
 
 template <class F>
-at::Tensor by_blocks(const at::Tensor& points, F&& f) {
+at::Tensor by_rows(const at::Tensor& points, F&& f) {
   std::vector<at::Tensor> parts;
   for (int64_t first = 0; first < points.size(0); first += block)
     parts.push_back(f(points.slice(0, first, std::min(first + block, points.size(0)))));
@@ -26,12 +26,11 @@ at::Tensor by_blocks(const at::Tensor& points, F&& f) {
 
 // The smallest distance of a point is the one to itself.
 at::Tensor radii(const at::Tensor& points, int64_t k) {
-  return by_blocks(points,
-                   [&](const at::Tensor& some) { return std::get<0>(distances(some, points).kthvalue(k + 1)); });
+  return by_rows(points, [&](const at::Tensor& some) { return std::get<0>(distances(some, points).kthvalue(k + 1)); });
 }
 
 double share_inside(const at::Tensor& points, const at::Tensor& centres, const at::Tensor& radius) {
-  const at::Tensor inside = by_blocks(
+  const at::Tensor inside = by_rows(
       points, [&](const at::Tensor& some) { return (distances(some, centres) <= radius).any(1).to(at::kDouble); });
   return inside.mean().item<double>();
 }
