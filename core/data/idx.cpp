@@ -9,6 +9,7 @@
 
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
+#include "core/data/bad_file.hpp"
 #include "core/data/stored.hpp"
 
 namespace sdpipe {
@@ -18,10 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr size_t header_size = 16, label_header_size = 8;
 constexpr size_t most_bytes = size_t{4} << 30;
-
-[[noreturn]] void refuse(const fs::path& file, const std::string& what) {
-  throw DataError(fmt::format("\"{}\" {}", file.string(), what));
-}
 
 // An inflating zlib stream over one gzip file.
 class Inflater {
@@ -58,21 +55,21 @@ std::string gunzip(std::string packed, const fs::path& file) {
   for (;;) {
     const int code = inflater.next(out, size_t{1} << 20);
     if (code == Z_STREAM_END) break;
-    if (code == Z_BUF_ERROR) refuse(file, "is truncated: the gzip stream has no end");
-    if (code != Z_OK) refuse(file, fmt::format("is not a sound gzip file: {}", inflater.message()));
-    if (out.size() > most_bytes) refuse(file, "unpacks to more than 4 GiB");
+    if (code == Z_BUF_ERROR) fail(file, "is truncated: the gzip stream has no end");
+    if (code != Z_OK) fail(file, fmt::format("is not a sound gzip file: {}", inflater.message()));
+    if (out.size() > most_bytes) fail(file, "unpacks to more than 4 GiB");
   }
-  if (inflater.unread() > 0) refuse(file, fmt::format("has {} bytes after its gzip stream", inflater.unread()));
+  if (inflater.unread() > 0) fail(file, fmt::format("has {} bytes after its gzip stream", inflater.unread()));
   return out;
 }
 
 std::string read_unpacked(const fs::path& file) {
   try {
-    if (fs::file_size(file) >= most_bytes) refuse(file, "is larger than 4 GiB");
+    if (fs::file_size(file) >= most_bytes) fail(file, "is larger than 4 GiB");
     std::string content = read_file(file);
     return content.starts_with("\x1f\x8b") ? gunzip(std::move(content), file) : content;
   } catch (const std::system_error& error) {
-    refuse(file, fmt::format("cannot be read: {}", error.code().message()));
+    fail(file, fmt::format("cannot be read: {}", error.code().message()));
   }
 }
 
@@ -84,18 +81,17 @@ uint32_t word(const std::string& content, size_t index) {
 
 // The number and the shape of the pictures that `content` holds, all of it checked.
 std::pair<int64_t, ImageShape> check_header(const std::string& content, const fs::path& file) {
-  if (content.size() < header_size) refuse(file, fmt::format("is truncated: {} bytes, no IDX header", content.size()));
+  if (content.size() < header_size) fail(file, fmt::format("is truncated: {} bytes, no IDX header", content.size()));
   if (word(content, 0) != 0x0803)
-    refuse(file,
-           fmt::format("is not an IDX file of images: it begins with 0x{:08x}, not 0x00000803", word(content, 0)));
+    fail(file, fmt::format("is not an IDX file of images: it begins with 0x{:08x}, not 0x00000803", word(content, 0)));
   const uint64_t count = word(content, 1), height = word(content, 2), width = word(content, 3);
   if (count == 0 || height == 0 || width == 0 || height > 65535 || width > 65535)
-    refuse(file, fmt::format("has impossible dimensions: {} images of {} x {}", count, height, width));
+    fail(file, fmt::format("has impossible dimensions: {} images of {} x {}", count, height, width));
   const uint64_t expected = count * height * width, found = content.size() - header_size;  // < 2^64, so exact
   if (found != expected)
-    refuse(file, fmt::format("{}: {} images of {} x {} are {} bytes of pixels, but {} follow the header",
-                             found < expected ? "is truncated" : "has trailing bytes", count, height, width, expected,
-                             found));
+    fail(file,
+         fmt::format("{}: {} images of {} x {} are {} bytes of pixels, but {} follow the header",
+                     found < expected ? "is truncated" : "has trailing bytes", count, height, width, expected, found));
   return {static_cast<int64_t>(count), {1, static_cast<int64_t>(height), static_cast<int64_t>(width)}};
 }
 
@@ -127,13 +123,13 @@ fs::path find_labels(const fs::path& images) {
 std::vector<uint8_t> read_labels(const fs::path& file, int64_t images) {
   const std::string content = read_unpacked(file);
   if (content.size() < label_header_size || word(content, 0) != 0x0801)
-    refuse(file, "is not an IDX file of labels: it does not begin with 0x00000801");
+    fail(file, "is not an IDX file of labels: it does not begin with 0x00000801");
   const int64_t said = word(content, 1), found = static_cast<int64_t>(content.size() - label_header_size);
   if (said != found)
-    refuse(file, fmt::format("{}: its header says {} labels, but {} follow",
-                             found < said ? "is truncated" : "has trailing bytes", said, found));
+    fail(file, fmt::format("{}: its header says {} labels, but {} follow",
+                           found < said ? "is truncated" : "has trailing bytes", said, found));
   if (said != images)
-    refuse(file, fmt::format("has {} labels for {} images; the two files do not belong together", said, images));
+    fail(file, fmt::format("has {} labels for {} images; the two files do not belong together", said, images));
   return {content.begin() + label_header_size, content.end()};
 }
 

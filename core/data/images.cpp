@@ -16,16 +16,13 @@
 
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
+#include "core/data/bad_file.hpp"
 
 namespace sdpipe {
 namespace {
 
 // A picture that claims more is a damaged header or an attack on memory.
 constexpr int64_t most_pixels = int64_t{1} << 28;
-
-[[noreturn]] void fail(const std::filesystem::path& file, const std::string& what) {
-  throw DataError(fmt::format("\"{}\" {}", file.string(), what));
-}
 
 // The format by the first bytes of the file, or null. OpenImageIO would go by the name first and then try every
 // format it knows, video and all.
