@@ -107,6 +107,36 @@ TEST_CASE("Winograd's convolution and its gradients are those of conv2d in float
   }
 }
 
+TEST_CASE("in bfloat16 Winograd's form gives what it gives in float32 of the same numbers, rounded") {
+  for (const Case& c : cases()) {
+    INFO(c.text());
+    Tensors in = inputs(c), wide;
+    for (at::Tensor& t : in) {
+      t = t.to(at::kBFloat16);
+      wide.push_back(t.to(at::kFloat));
+    }
+    const auto rounded = [](const at::Tensor& t) { return t.to(at::kBFloat16); };
+    const at::Tensor y = nn::winograd::convolve(in[0], in[1], in[2]);
+    CHECK(y.equal(rounded(nn::winograd::convolve(wide[0], wide[1], wide[2]))));
+    CHECK(y.is_contiguous(at::MemoryFormat::ChannelsLast));
+    CHECK(nn::winograd::input_gradient(in[3], in[1]).equal(rounded(nn::winograd::input_gradient(wide[3], wide[1]))));
+    CHECK(nn::winograd::weight_gradient(in[3], in[0]).equal(rounded(nn::winograd::weight_gradient(wide[3], wide[0]))));
+  }
+}
+
+TEST_CASE("a layer in bfloat16 and its gradients are those of conv2d in float64, to the rounding of the result") {
+  for (const Case& c : {large, Case{4, 64, 64, 32, 32, large.format}, Case{4, 128, 128, 8, 8, large.format}}) {
+    INFO(c.text());
+    Tensors in = inputs(c);
+    for (at::Tensor& t : in) t = t.to(at::kBFloat16).to(at::kFloat);
+    const Tensors exact = expected(in), found = of_layer({}, in, at::kBFloat16);
+    for (size_t i = 0; i < exact.size(); ++i) {
+      CHECK(found[i].scalar_type() == at::kBFloat16);
+      CHECK(error(found[i], exact[i]) < 4e-3);  // 2^-8
+    }
+  }
+}
+
 TEST_CASE("a layer of many channels takes Winograd's form, forward and for all gradients") {
   const Tensors in = inputs(large), exact = expected(in), fast = of_layer({}, in), slow = of_layer(plain, in);
   for (size_t i = 0; i < exact.size(); ++i) CHECK(error(fast[i], exact[i]) < 2e-5);

@@ -3,6 +3,9 @@
 #include <ATen/ops/conv2d.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include <algorithm>
 #include <optional>
@@ -47,22 +50,42 @@ bool suits(const Options& o) {
          o.groups() == 1 && std::holds_alternative<torch::enumtype::kZeros>(o.padding_mode());
 }
 
+// What LibTorch's own convolution in bfloat16 is like, against float32.
+enum class OfBfloat16 { slow, twice_as_fast, many_times_as_fast };
+
+OfBfloat16 of_bfloat16() {
+#if defined(__x86_64__)
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  const bool amx = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1);  // AMX-BF16
+  if (amx) return OfBfloat16::many_times_as_fast;
+  return __builtin_cpu_supports("avx512bf16") ? OfBfloat16::twice_as_fast : OfBfloat16::slow;
+#else
+  return OfBfloat16::many_times_as_fast;  // not measured
+#endif
+}
+
 // Few tiles do not pay for the transform of the filters, which takes the longer in proportion the less of them stays in
-// the cache. Measured with AVX-512, in one thread: from batches of about four on, all that is taken is faster. By the
-// image alone, not the batch: a sample's bits must not depend on what it is computed with.
+// the cache; nor do tiles that stand half beyond the border. Measured with AVX-512, in one thread: from batches of
+// about four on, all that is taken is faster. By the image alone, not the batch: a sample's bits must not depend on
+// what it is computed with.
 bool pays(const Options& o, const at::Tensor& x) {
+  int64_t filters_a_tile = 128 * 128, pixels_a_tile = 8;  // of 16
+  if (x.scalar_type() == at::kBFloat16) {
+    static const OfBfloat16 cpu = of_bfloat16();
+    if (cpu == OfBfloat16::many_times_as_fast) return false;
+    if (cpu == OfBfloat16::twice_as_fast) filters_a_tile = 64 * 64, pixels_a_tile = 13;
+  }
   const int64_t tiles = ((x.size(2) + 3) / 4) * ((x.size(3) + 3) / 4);
-  const bool filled = x.size(2) * x.size(3) >= 8 * tiles;
-  return std::min(o.in_channels(), o.out_channels()) >= 16 && filled &&
-         o.in_channels() * o.out_channels() <= tiles * 128 * 128;
+  return std::min(o.in_channels(), o.out_channels()) >= 16 && x.size(2) * x.size(3) >= pixels_a_tile * tiles &&
+         o.in_channels() * o.out_channels() <= tiles * filters_a_tile;
 }
 
 }  // namespace
 
 at::Tensor conv3x3(const Kernels& kernels, const torch::nn::Conv2d& conv, const at::Tensor& x) {
   const Options& o = conv->options;
-  if (!kernels.winograd || x.dim() != 4 || !x.is_cpu() || x.scalar_type() != at::kFloat ||
-      conv->weight.scalar_type() != at::kFloat || !suits(o) || !pays(o, x))
+  if (!kernels.winograd || x.dim() != 4 || !x.is_cpu() || !winograd::takes(x.scalar_type()) ||
+      conv->weight.scalar_type() != x.scalar_type() || !suits(o) || !pays(o, x))
     return torch::nn::Conv2d(conv)->forward(x);
   TORCH_CHECK(x.size(1) == o.in_channels(), "a 3 x 3 convolution of ", o.in_channels(), " channels got x with ",
               x.size(1));

@@ -1,6 +1,7 @@
 // A 3 x 3 convolution with stride 1 and one pixel of zeros around, y = weight * x + bias, and its gradients in x,
-// weight and bias. Winograd's form (winograd.hpp) takes float32 on the CPU where channels and pixels are so many that
-// it is faster; anything else takes the plain twin, at::conv2d. A second derivative of Winograd's form is refused.
+// weight and bias. Winograd's form (winograd.hpp) takes float32 and bfloat16 on the CPU where channels and pixels are
+// so many that it is faster; anything else takes the plain twin, at::conv2d. A second derivative of Winograd's form is
+// refused.
 #pragma once
 
 #include <ATen/core/Tensor.h>

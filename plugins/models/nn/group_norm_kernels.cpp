@@ -3,54 +3,17 @@
 #include <algorithm>
 #include <cstring>
 
+#include "plugins/models/nn/vectors.hpp"
+
 namespace sdpipe::nn::norm {
 
 namespace {
 
-using bfloat16 = uint16_t;
-
-// Written with vector types, and with vectors passed by reference: returned by value they would need the wide
-// instructions in every function's interface.
 template <int Bytes>
-struct Vectors {
-  typedef float Float __attribute__((vector_size(Bytes)));
-  typedef uint32_t Bits __attribute__((vector_size(Bytes)));
-  typedef bfloat16 Half __attribute__((vector_size(Bytes / 2)));
-  static constexpr int64_t lanes = Bytes / 4;
-};
-
-template <int Bytes>
-struct Lanes {
+struct Lanes : Vectors<Bytes> {
   using V = Vectors<Bytes>;
   using Float = typename V::Float;
   using Bits = typename V::Bits;
-  using Half = typename V::Half;
-
-  // n numbers, all lanes with Full. Apart, for what stands in memory for a part of a vector is never in registers.
-  template <bool Full>
-  [[gnu::always_inline]] static void load(const float* from, int64_t n, Float& to) {
-    if constexpr (Full) return void(std::memcpy(&to, from, sizeof to));
-    to = Float{};
-    std::memcpy(&to, from, static_cast<size_t>(n) * sizeof(float));
-  }
-  template <bool Full>
-  [[gnu::always_inline]] static void load(const bfloat16* from, int64_t n, Float& to) {
-    Half half = {};
-    std::memcpy(&half, from, Full ? sizeof half : static_cast<size_t>(n) * sizeof(bfloat16));
-    to = (Float)(__builtin_convertvector(half, Bits) << 16);
-  }
-  template <bool Full>
-  [[gnu::always_inline]] static void store(float* to, int64_t n, const Float& from) {
-    std::memcpy(to, &from, Full ? sizeof from : static_cast<size_t>(n) * sizeof(float));
-  }
-  // Rounds to nearest, ties to even; what is not a number stays none.
-  template <bool Full>
-  [[gnu::always_inline]] static void store(bfloat16* to, int64_t n, const Float& from) {
-    const Bits bits = (Bits)from, rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    const Bits is_number = (Bits)(from == from);
-    const Half half = __builtin_convertvector((rounded & is_number) | (0x7fc0 & ~is_number), Half);
-    std::memcpy(to, &half, Full ? sizeof half : static_cast<size_t>(n) * sizeof(bfloat16));
-  }
 
   // Zero in the lanes from n on.
   [[gnu::always_inline]] static void clear_behind(int64_t n, Float& v) {
@@ -340,7 +303,7 @@ const Passes& passes_of() {
 }  // namespace
 
 const Passes& passes(bool bfloat16_numbers, bool silu) {
-  if (bfloat16_numbers) return silu ? passes_of<bfloat16, true>() : passes_of<bfloat16, false>();
+  if (bfloat16_numbers) return silu ? passes_of<Bfloat16, true>() : passes_of<Bfloat16, false>();
   return silu ? passes_of<float, true>() : passes_of<float, false>();
 }
 

@@ -31,8 +31,15 @@ struct Filter {
   bool flip;
 };
 
-Image image_of(const at::Tensor& x) {
-  return {const_cast<float*>(x.const_data_ptr<float>()), x.size(2), x.size(3), x.size(1)};
+template <class T>
+Image<T> image_of(const at::Tensor& x) {
+  return {static_cast<T*>(const_cast<void*>(x.const_data_ptr())), x.size(2), x.size(3), x.size(1)};
+}
+
+// work(zero of the type that x's numbers have in memory).
+template <class Work>
+at::Tensor by_dtype(const at::Tensor& x, const Work& work) {
+  return x.scalar_type() == at::kBFloat16 ? work(Bfloat16{}) : work(float{});
 }
 
 at::Tensor transformed(const Filter& w) {
@@ -47,12 +54,14 @@ at::Tensor transformed(const Filter& w) {
 }
 
 // One thread's work on a block of tiles at a time.
+template <class T>
 struct Worker {
-  Image x, y;
+  Image<T> x, y;
   const float* u;
   const float* bias;
   int64_t tiles;  // of a block, at most
-  float *v, *m, *outside;
+  float *v, *m;
+  T* outside;
 
   static int64_t scratch(int64_t tiles, int64_t in, int64_t out) {
     return frequencies * (spaced(tiles * padded(in)) + spaced(tiles * chunk)) + std::max(padded(in), padded(out));
@@ -61,36 +70,38 @@ struct Worker {
   int64_t m_step() const { return spaced(tiles * chunk); }
 
   void run_block(int64_t first, int64_t count) const {
-    std::fill_n(outside, x.channels, 0.0f);  // OutputTransform wrote there
-    run(InputTransform{x, first, count, 0, x.channels, outside, v, v_step(), padded(x.channels)});
+    std::fill_n(outside, x.channels, T{});  // OutputTransform wrote there
+    run(InputTransform<T>{x, first, count, 0, x.channels, outside, v, v_step(), padded(x.channels)});
     for (int64_t i = 0; i < chunks(y.channels); ++i) {
       const int64_t channel = i * chunk, columns = std::min(chunk, y.channels - channel);
       for (int64_t f = 0; f < frequencies; ++f)
         run(Product{count, columns, x.channels, v + f * v_step(), padded(x.channels), 1,
                     u + (i * frequencies + f) * frequency_of_filter(x.channels), m + f * m_step(), false});
-      run(OutputTransform{m, m_step(), y, first, count, channel, columns, bias ? bias + channel : nullptr, outside});
+      run(OutputTransform<T>{m, m_step(), y, first, count, channel, columns, bias ? bias + channel : nullptr, outside});
     }
   }
 };
 
+template <class T>
 at::Tensor convolve(const at::Tensor& x_in, const Filter& w, const at::Tensor& bias) {
   const at::Tensor x = x_in.contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor y =
       at::empty({x.size(0), w.columns, x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
   if (y.numel() == 0) return y;
   const at::Tensor u = transformed(w);
-  const Image from = image_of(x), to = image_of(y);
+  const Image<T> from = image_of<T>(x), to = image_of<T>(y);
   const int64_t all = x.size(0) * from.down() * from.across();
   const int64_t tiles = std::min(most_tiles, (all + at::get_num_threads() - 1) / at::get_num_threads());
   const int64_t blocks = (all + tiles - 1) / tiles, workers = std::min<int64_t>(blocks, at::get_num_threads());
-  const int64_t size = Worker::scratch(tiles, w.depth, w.columns);
+  const int64_t size = Worker<T>::scratch(tiles, w.depth, w.columns);
   const at::Tensor scratch = at::empty({workers, size}, at::kFloat);
   std::atomic<int64_t> next{0};
   sdp::parallel(workers, [&](int64_t i) {
     float* const v = scratch.data_ptr<float>() + i * size;
-    Worker worker{from, to, u.data_ptr<float>(), bias.defined() ? bias.data_ptr<float>() : nullptr, tiles, v, {}, {}};
+    Worker<T> worker{from, to, u.data_ptr<float>(), bias.defined() ? bias.data_ptr<float>() : nullptr, tiles, v,
+                     {},   {}};
     worker.m = v + frequencies * worker.v_step();
-    worker.outside = worker.m + frequencies * worker.m_step();
+    worker.outside = reinterpret_cast<T*>(worker.m + frequencies * worker.m_step());
     for (int64_t b; (b = next++) < blocks;) worker.run_block(b * tiles, std::min(tiles, all - b * tiles));
   });
   return y;
@@ -99,10 +110,11 @@ at::Tensor convolve(const at::Tensor& x_in, const Filter& w, const at::Tensor& b
 // The gradient of the filters of some input channels, `depth` of them from `channel` on: one thread's part. Tiles are
 // summed in one order, whatever the parts, in three steps, each of few summands, for rounding errors grow with those:
 // the tiles of a block, blocks in gU, and every so many of these in gw.
+template <class T>
 struct FilterGradients {
-  Image x, gy;
+  Image<T> x, gy;
   int64_t channel, depth;
-  float* zeros;
+  T* zeros;
 
   int64_t u_step() const { return frequency_of_filter(depth); }
   int64_t v_step() const { return spaced(most_tiles * padded(depth)); }
@@ -123,9 +135,9 @@ struct FilterGradients {
     }
   }
   void add_block(int64_t first, int64_t count, bool add, float* u, float* v, float* m) const {
-    run(InputTransform{x, first, count, channel, depth, zeros, v, v_step(), padded(depth)});
+    run(InputTransform<T>{x, first, count, channel, depth, zeros, v, v_step(), padded(depth)});
     for (int64_t i = 0; i < chunks(gy.channels); ++i) {
-      run(GradientTransform{gy, first, count, i * chunk, columns(i), zeros, m, m_step()});
+      run(GradientTransform<T>{gy, first, count, i * chunk, columns(i), zeros, m, m_step()});
       for (int64_t f = 0; f < frequencies; ++f)
         run(Product{depth, columns(i), count, v + f * v_step(), 1, padded(depth), m + f * m_step(),
                     u + (i * frequencies + f) * u_step(), add});
@@ -134,39 +146,47 @@ struct FilterGradients {
   int64_t columns(int64_t i) const { return std::min(chunk, gy.channels - i * chunk); }
 };
 
-}  // namespace
-
-at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight_in, const at::Tensor& bias) {
-  const at::Tensor weight = weight_in.contiguous();
-  return convolve(
-      x, Filter{weight.const_data_ptr<float>(), weight.size(1), weight.size(0), 9, weight.size(1) * 9, false}, bias);
-}
-
-at::Tensor input_gradient(const at::Tensor& gy, const at::Tensor& weight_in) {
-  const at::Tensor weight = weight_in.contiguous();
-  return convolve(
-      gy, Filter{weight.const_data_ptr<float>(), weight.size(0), weight.size(1), weight.size(1) * 9, 9, true}, {});
-}
-
-at::Tensor weight_gradient(const at::Tensor& gy_in, const at::Tensor& x_in) {
-  const at::Tensor x = x_in.contiguous(at::MemoryFormat::ChannelsLast);
-  const at::Tensor gy = gy_in.contiguous(at::MemoryFormat::ChannelsLast);
-  if (x.numel() == 0) return at::zeros({gy.size(1), x.size(1), 3, 3}, at::kFloat);
+template <class T>
+at::Tensor weight_gradient(const at::Tensor& gy, const at::Tensor& x) {
   const int64_t in = x.size(1), out = gy.size(1), threads = at::get_num_threads();
   const int64_t depth = padded((in + threads - 1) / threads), parts = (in + depth - 1) / depth;
-  const Image from = image_of(x), to = image_of(gy);
-  const at::Tensor zeros = at::zeros({std::max(in, out)}, at::kFloat);
-  const FilterGradients largest{from, to, 0, std::min(depth, in), zeros.data_ptr<float>()};
+  const Image<T> from = image_of<T>(x), to = image_of<T>(gy);
+  const at::Tensor zeros = at::zeros({std::max(in, out)}, x.options());
+  const FilterGradients<T> largest{from, to, 0, std::min(depth, in), static_cast<T*>(zeros.data_ptr())};
   const at::Tensor scratch = at::empty({parts, largest.scratch()}, at::kFloat);
   at::Tensor gw = at::empty({out, in, 3, 3}, at::kFloat);
   sdp::parallel(parts, [&](int64_t i) {
-    FilterGradients part = largest;
+    FilterGradients<T> part = largest;
     part.channel = i * depth;
     part.depth = std::min(depth, in - part.channel);
     part.find(x.size(0) * from.down() * from.across(), scratch.data_ptr<float>() + i * largest.scratch(),
               gw.data_ptr<float>());
   });
-  return gw;
+  return gw.to(x.scalar_type());
+}
+
+// Of the filters and the bias; x itself is read in its own dtype.
+at::Tensor in_float32(const at::Tensor& t) { return t.defined() ? t.to(at::kFloat).contiguous() : t; }
+
+}  // namespace
+
+at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight_in, const at::Tensor& bias) {
+  const at::Tensor weight = in_float32(weight_in);
+  const Filter w{weight.const_data_ptr<float>(), weight.size(1), weight.size(0), 9, weight.size(1) * 9, false};
+  return by_dtype(x, [&](auto zero) { return convolve<decltype(zero)>(x, w, in_float32(bias)); });
+}
+
+at::Tensor input_gradient(const at::Tensor& gy, const at::Tensor& weight_in) {
+  const at::Tensor weight = in_float32(weight_in);
+  const Filter w{weight.const_data_ptr<float>(), weight.size(0), weight.size(1), weight.size(1) * 9, 9, true};
+  return by_dtype(gy, [&](auto zero) { return convolve<decltype(zero)>(gy, w, {}); });
+}
+
+at::Tensor weight_gradient(const at::Tensor& gy_in, const at::Tensor& x_in) {
+  const at::Tensor x = x_in.contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor gy = gy_in.contiguous(at::MemoryFormat::ChannelsLast);
+  if (x.numel() == 0) return at::zeros({gy.size(1), x.size(1), 3, 3}, x.options());
+  return by_dtype(x, [&](auto zero) { return weight_gradient<decltype(zero)>(gy, x); });
 }
 
 }  // namespace sdpipe::nn::winograd

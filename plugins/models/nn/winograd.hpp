@@ -2,14 +2,17 @@
 // "Fast algorithms for convolutional neural networks" (arXiv 1509.09308). Stride 1, one pixel of zeros around.
 //
 // Relative error about 5e-6, against 2e-7 of the plain sum; of the filters' gradient 1e-6, however many the tiles.
-// Tensors are float32 on the CPU, of any memory format and any size; the results are channels-last. Equal bits for
-// every number of threads. Every call transforms the filters anew: to hold them would take four times the weights'
+// Tensors are on the CPU, of any memory format and any size, all of one dtype: float32, or bfloat16, which is widened
+// as it is read and gives the result of float32, rounded. Results are channels-last. Equal bits for every number of
+// threads. Every call transforms the filters anew: to hold them would take four times the weights'
 // memory.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 namespace sdpipe::nn::winograd {
+
+inline bool takes(at::ScalarType dtype) { return dtype == at::kFloat || dtype == at::kBFloat16; }
 
 // x (batch, in, height, width), weight (out, in, 3, 3), bias (out) or undefined: (batch, out, height, width).
 at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);

@@ -7,12 +7,14 @@
 //   gM = A gy A^T,    gU = sum gM V over tiles, gw = G^T gU G.
 // A, B, G: Lavin and Gray, "Fast algorithms for convolutional neural networks" (arXiv 1509.09308), Section 4.3.
 //
-// Images are channels-last. Output channels come in chunks of 64: U and gU are (chunk, frequency, input channel, 64),
-// V is (frequency, tile, input channel), M and gM are (frequency, tile, 64), with the stride of a frequency given.
+// Images are channels-last, of float32 or bfloat16; all else is float32. Output channels come in chunks of 64: U and gU
+// are (chunk, frequency, input channel, 64), V is (frequency, tile, input channel), M and gM are (frequency, tile, 64),
+// with the stride of a frequency given.
 #pragma once
 
 #include <cstdint>
 
+#include "plugins/models/nn/vectors.hpp"
 #include "plugins/models/nn/winograd_transforms.hpp"
 
 namespace sdpipe::nn::winograd {
@@ -20,15 +22,16 @@ namespace sdpipe::nn::winograd {
 constexpr int64_t chunk = 64, frequencies = 36;
 
 // Channels-last pixels, cut into tiles.
+template <class T>
 struct Image {
-  float* data;
+  T* data;
   int64_t height, width, channels;
   int64_t down() const { return (height + 3) / 4; }
   int64_t across() const { return (width + 3) / 4; }
 
   // Addresses of the Side x Side pixels from `shift` pixels before tile t on; `outside` where there is none.
   template <int Side>
-  void around(int64_t t, int64_t shift, float* outside, float* (&pixel)[Side * Side]) const {
+  void around(int64_t t, int64_t shift, T* outside, T* (&pixel)[Side * Side]) const {
     const int64_t image = t / (down() * across()), rest = t % (down() * across());
     const int64_t top = rest / across() * 4 - shift, left = rest % across() * 4 - shift;
     for (int64_t i = 0; i < Side; ++i) {
@@ -50,110 +53,114 @@ struct FilterTransform {
   float* u;
   int64_t frequency;
 
-  template <int Bytes>
+  template <class V>
   [[gnu::always_inline]] void run() const {
-    constexpr int64_t width = Lanes<Bytes>::width;
+    constexpr int64_t width = V::lanes;
     for (int64_t n = 0; n < columns; n += width) {
       const int64_t here = columns - n < width ? columns - n : width;
-      for (int64_t k = 0; k < depth; ++k) one<Bytes>(filter + k * row + n * column, here, u + k * chunk + n);
+      for (int64_t k = 0; k < depth; ++k) one<V>(filter + k * row + n * column, here, u + k * chunk + n);
     }
   }
-  template <int Bytes>
+  template <class V>
   [[gnu::always_inline]] void one(const float* w, int64_t here, float* out) const {
-    float gathered[9][Lanes<Bytes>::width] = {};
+    float gathered[9][V::lanes] = {};
     for (int64_t n = 0; n < here; ++n)
       for (int64_t r = 0; r < 9; ++r) gathered[flip ? 8 - r : r][n] = w[n * column + r];
-    typename Lanes<Bytes>::Register square[36];
-    for (int r = 0; r < 9; ++r) load<Bytes, true>(square[r / 3 * 6 + r % 3], gathered[r], 0);
+    typename V::Float square[36];
+    for (int r = 0; r < 9; ++r) V::template load<true>(gathered[r], 0, square[r / 3 * 6 + r % 3]);
     transform<G, 3, 6>(square);
-    for (int f = 0; f < frequencies; ++f) store<Bytes, true>(out + f * frequency, square[f], 0);
+    for (int f = 0; f < frequencies; ++f) V::template store<true>(out + f * frequency, 0, square[f]);
   }
 };
 
 // V of tiles first to first + count in the channels from `channel` on, in rows of `row` floats.
+template <class T>
 struct InputTransform {
-  Image x;
+  Image<T> x;
   int64_t first, count, channel, columns;
-  float* outside;  // zeros for every channel
+  T* outside;  // zeros for every channel
   float* v;
   int64_t frequency, row;
 
-  template <int Bytes>
+  template <class V>
   [[gnu::always_inline]] void run() const {
-    constexpr int64_t width = Lanes<Bytes>::width;
-    float* pixel[36];
+    constexpr int64_t width = V::lanes;
+    T* pixel[36];
     for (int64_t t = 0; t < count; ++t) {
-      x.around<6>(first + t, 1, outside, pixel);
+      x.template around<6>(first + t, 1, outside, pixel);
       int64_t c = 0;
-      for (; c + width <= columns; c += width) one<Bytes, true>(pixel, c, v + t * row + c);
-      if (c < columns) one<Bytes, false>(pixel, c, v + t * row + c);
+      for (; c + width <= columns; c += width) one<V, true>(pixel, c, v + t * row + c);
+      if (c < columns) one<V, false>(pixel, c, v + t * row + c);
     }
   }
-  template <int Bytes, bool Whole>
-  [[gnu::always_inline]] void one(float* const (&pixel)[36], int64_t c, float* out) const {
-    typename Lanes<Bytes>::Register square[36];
-    for (int i = 0; i < 36; ++i) load<Bytes, Whole>(square[i], pixel[i] + channel + c, columns - c);
+  template <class V, bool Whole>
+  [[gnu::always_inline]] void one(T* const (&pixel)[36], int64_t c, float* out) const {
+    typename V::Float square[36];
+    for (int i = 0; i < 36; ++i) V::template load<Whole>(pixel[i] + channel + c, columns - c, square[i]);
     transform<TransposedB, 6, 6>(square);
-    for (int f = 0; f < frequencies; ++f) store<Bytes, true>(out + f * frequency, square[f], 0);
+    for (int f = 0; f < frequencies; ++f) V::template store<true>(out + f * frequency, 0, square[f]);
   }
 };
 
 // y of tiles first to first + count in the channels from `channel` on, from M.
+template <class T>
 struct OutputTransform {
   const float* m;
   int64_t frequency;
-  Image y;
+  Image<T> y;
   int64_t first, count, channel, columns;
   const float* bias;  // of the channels from `channel` on, or none
-  float* outside;     // where pixels beyond the border go
+  T* outside;         // where pixels beyond the border go
 
-  template <int Bytes>
+  template <class V>
   [[gnu::always_inline]] void run() const {
-    constexpr int64_t width = Lanes<Bytes>::width;
-    float* pixel[16];
+    constexpr int64_t width = V::lanes;
+    T* pixel[16];
     for (int64_t t = 0; t < count; ++t) {
-      y.around<4>(first + t, 0, outside, pixel);
+      y.template around<4>(first + t, 0, outside, pixel);
       int64_t c = 0;
-      for (; c + width <= columns; c += width) one<Bytes, true>(pixel, c, m + t * chunk + c);
-      if (c < columns) one<Bytes, false>(pixel, c, m + t * chunk + c);
+      for (; c + width <= columns; c += width) one<V, true>(pixel, c, m + t * chunk + c);
+      if (c < columns) one<V, false>(pixel, c, m + t * chunk + c);
     }
   }
-  template <int Bytes, bool Whole>
-  [[gnu::always_inline]] void one(float* const (&pixel)[16], int64_t c, const float* in) const {
-    typename Lanes<Bytes>::Register square[36], b = {};
-    for (int f = 0; f < frequencies; ++f) load<Bytes, true>(square[f], in + f * frequency, 0);
+  template <class V, bool Whole>
+  [[gnu::always_inline]] void one(T* const (&pixel)[16], int64_t c, const float* in) const {
+    typename V::Float square[36], b = {};
+    for (int f = 0; f < frequencies; ++f) V::template load<true>(in + f * frequency, 0, square[f]);
     transform<TransposedA, 6, 4>(square);
-    if (bias) load<Bytes, Whole>(b, bias + c, columns - c);
+    if (bias) V::template load<Whole>(bias + c, columns - c, b);
     for (int i = 0; i < 16; ++i)
-      store<Bytes, Whole>(pixel[i] + channel + c, square[i / 4 * 6 + i % 4] + b, columns - c);
+      V::template store<Whole>(pixel[i] + channel + c, columns - c, square[i / 4 * 6 + i % 4] + b);
   }
 };
 
 // gM of tiles first to first + count in the channels from `channel` on.
+template <class T>
 struct GradientTransform {
-  Image gy;
+  Image<T> gy;
   int64_t first, count, channel, columns;
-  float* outside;  // zeros for every channel
+  T* outside;  // zeros for every channel
   float* m;
   int64_t frequency;
 
-  template <int Bytes>
+  template <class V>
   [[gnu::always_inline]] void run() const {
-    constexpr int64_t width = Lanes<Bytes>::width;
-    float* pixel[16];
+    constexpr int64_t width = V::lanes;
+    T* pixel[16];
     for (int64_t t = 0; t < count; ++t) {
-      gy.around<4>(first + t, 0, outside, pixel);
+      gy.template around<4>(first + t, 0, outside, pixel);
       int64_t c = 0;
-      for (; c + width <= columns; c += width) one<Bytes, true>(pixel, c, m + t * chunk + c);
-      if (c < columns) one<Bytes, false>(pixel, c, m + t * chunk + c);
+      for (; c + width <= columns; c += width) one<V, true>(pixel, c, m + t * chunk + c);
+      if (c < columns) one<V, false>(pixel, c, m + t * chunk + c);
     }
   }
-  template <int Bytes, bool Whole>
-  [[gnu::always_inline]] void one(float* const (&pixel)[16], int64_t c, float* out) const {
-    typename Lanes<Bytes>::Register square[36];
-    for (int i = 0; i < 16; ++i) load<Bytes, Whole>(square[i / 4 * 6 + i % 4], pixel[i] + channel + c, columns - c);
+  template <class V, bool Whole>
+  [[gnu::always_inline]] void one(T* const (&pixel)[16], int64_t c, float* out) const {
+    typename V::Float square[36];
+    for (int i = 0; i < 16; ++i)
+      V::template load<Whole>(pixel[i] + channel + c, columns - c, square[i / 4 * 6 + i % 4]);
     transform<A, 4, 6>(square);
-    for (int f = 0; f < frequencies; ++f) store<Bytes, true>(out + f * frequency, square[f], 0);
+    for (int f = 0; f < frequencies; ++f) V::template store<true>(out + f * frequency, 0, square[f]);
   }
 };
 
@@ -165,21 +172,21 @@ struct FilterGradient {
   int64_t row, column;
   bool add;
 
-  template <int Bytes>
+  template <class V>
   [[gnu::always_inline]] void run() const {
-    constexpr int64_t width = Lanes<Bytes>::width;
+    constexpr int64_t width = V::lanes;
     for (int64_t n = 0; n < columns; n += width) {
       const int64_t here = columns - n < width ? columns - n : width;
-      for (int64_t k = 0; k < depth; ++k) one<Bytes>(u + k * chunk + n, here, filter + k * row + n * column);
+      for (int64_t k = 0; k < depth; ++k) one<V>(u + k * chunk + n, here, filter + k * row + n * column);
     }
   }
-  template <int Bytes>
+  template <class V>
   [[gnu::always_inline]] void one(const float* in, int64_t here, float* w) const {
-    typename Lanes<Bytes>::Register square[36];
-    for (int f = 0; f < frequencies; ++f) load<Bytes, true>(square[f], in + f * frequency, 0);
+    typename V::Float square[36];
+    for (int f = 0; f < frequencies; ++f) V::template load<true>(in + f * frequency, 0, square[f]);
     transform<TransposedG, 6, 3>(square);
-    float scattered[9][Lanes<Bytes>::width];
-    for (int r = 0; r < 9; ++r) store<Bytes, true>(scattered[r], square[r / 3 * 6 + r % 3], 0);
+    float scattered[9][V::lanes];
+    for (int r = 0; r < 9; ++r) V::template store<true>(scattered[r], 0, square[r / 3 * 6 + r % 3]);
     for (int64_t n = 0; n < here; ++n)
       for (int64_t r = 0; r < 9; ++r) w[n * column + r] = add ? w[n * column + r] + scattered[r][n] : scattered[r][n];
   }
@@ -195,47 +202,47 @@ struct Product {
   float* c;
   bool add;
 
-  template <int Bytes>
+  template <class V>
   [[gnu::always_inline]] void run() const {
-    constexpr int64_t width = Lanes<Bytes>::width;
+    constexpr int64_t width = V::lanes;
     int64_t column = 0;
-    if constexpr (Bytes == 64)  // with 32 registers, 24 of them for sums
-      for (; column + 3 * width < columns; column += 4 * width) all_rows<Bytes, 4>(column);
-    for (; column + width < columns; column += 2 * width) all_rows<Bytes, 2>(column);
-    for (; column < columns; column += width) all_rows<Bytes, 1>(column);
+    if constexpr (V::lanes == 16)  // with 32 registers, 24 of them for sums
+      for (; column + 3 * width < columns; column += 4 * width) all_rows<V, 4>(column);
+    for (; column + width < columns; column += 2 * width) all_rows<V, 2>(column);
+    for (; column < columns; column += width) all_rows<V, 1>(column);
   }
-  template <int Bytes, int Vectors>
+  template <class V, int Wide>
   [[gnu::always_inline]] void all_rows(int64_t column) const {
-    constexpr int most = Bytes == 16 ? 4 : 6;
+    constexpr int most = V::lanes == 4 ? 4 : 6;
     int64_t row = 0;
-    for (; row + most <= rows; row += most) block<Bytes, most, Vectors>(row, column);
-    for (; row + 2 <= rows; row += 2) block<Bytes, 2, Vectors>(row, column);
-    for (; row < rows; ++row) block<Bytes, 1, Vectors>(row, column);
+    for (; row + most <= rows; row += most) block<V, most, Wide>(row, column);
+    for (; row + 2 <= rows; row += 2) block<V, 2, Wide>(row, column);
+    for (; row < rows; ++row) block<V, 1, Wide>(row, column);
   }
-  template <int Bytes, int Rows, int Vectors>
+  template <class V, int Rows, int Wide>
   [[gnu::always_inline]] void block(int64_t row, int64_t column) const {
-    using Register = typename Lanes<Bytes>::Register;
-    constexpr int64_t width = Lanes<Bytes>::width;
-    Register sum[Rows][Vectors] = {};
+    using Register = typename V::Float;
+    constexpr int64_t width = V::lanes;
+    Register sum[Rows][Wide] = {};
     const float* left = a + row * a_row;
     const float* right = b + column;
     for (int64_t k = 0; k < depth; ++k, left += a_depth, right += chunk) {
-      Register line[Vectors];
+      Register line[Wide];
 #pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) load<Bytes, true>(line[j], right + j * width, 0);
+      for (int j = 0; j < Wide; ++j) V::template load<true>(right + j * width, 0, line[j]);
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) sum[r][j] += left[r * a_row] * line[j];
+        for (int j = 0; j < Wide; ++j) sum[r][j] += left[r * a_row] * line[j];
     }
     float* const to = c + row * chunk + column;
     if (add) {
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) {
+        for (int j = 0; j < Wide; ++j) {
           Register before;
-          load<Bytes, true>(before, to + r * chunk + j * width, 0);
+          V::template load<true>(to + r * chunk + j * width, 0, before);
           sum[r][j] += before;
         }
       }
@@ -243,7 +250,7 @@ struct Product {
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) store<Bytes, true>(to + r * chunk + j * width, sum[r][j], 0);
+      for (int j = 0; j < Wide; ++j) V::template store<true>(to + r * chunk + j * width, 0, sum[r][j]);
   }
 };
 
@@ -251,11 +258,11 @@ struct Product {
 // Chosen at run time by hand: the ifuncs of target_clones run before a sanitizer is ready.
 template <class Step>
 [[gnu::target("avx512f,avx512vl,fma")]] void run_avx512(const Step& s) {
-  s.template run<64>();
+  s.template run<Vectors<64>>();
 }
 template <class Step>
 [[gnu::target("avx2,fma")]] void run_avx2(const Step& s) {
-  s.template run<32>();
+  s.template run<Vectors<32>>();
 }
 #endif
 
@@ -265,7 +272,7 @@ void run(const Step& s) {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) return run_avx512(s);
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return run_avx2(s);
 #endif
-  s.template run<16>();
+  s.template run<Vectors<16>>();
 }
 
 }  // namespace sdpipe::nn::winograd

@@ -1,35 +1,7 @@
 // The transforms of winograd_steps.hpp, on vectors of neighbouring channels.
 #pragma once
 
-#include <cstdint>
-#include <cstring>
-
 namespace sdpipe::nn::winograd {
-
-template <int Bytes>
-struct Lanes {
-  typedef float Register __attribute__((vector_size(Bytes)));
-  typedef float Memory __attribute__((vector_size(Bytes), aligned(4), may_alias));
-  static constexpr int64_t width = Bytes / 4;
-};
-
-// The first n of a vector's floats, of which memory holds no more.
-template <int Bytes, bool Whole>
-[[gnu::always_inline]] inline void load(typename Lanes<Bytes>::Register& v, const float* p, int64_t n) {
-  if constexpr (Whole) {
-    v = *reinterpret_cast<const typename Lanes<Bytes>::Memory*>(p);
-  } else {
-    v = typename Lanes<Bytes>::Register{};
-    std::memcpy(&v, p, static_cast<size_t>(n) * sizeof(float));
-  }
-}
-template <int Bytes, bool Whole>
-[[gnu::always_inline]] inline void store(float* p, const typename Lanes<Bytes>::Register& v, int64_t n) {
-  if constexpr (Whole)
-    *reinterpret_cast<typename Lanes<Bytes>::Memory*>(p) = v;
-  else
-    std::memcpy(p, &v, static_cast<size_t>(n) * sizeof(float));
-}
 
 // The points at which the polynomials behind the transforms are evaluated: 0, infinity, +-p and +-q. These halve the
 // rounding error of Lavin and Gray's 1 and 2 (see Barabasz et al., arXiv 1803.10986); with p q = 1, factors vanish.
