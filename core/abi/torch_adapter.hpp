@@ -14,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "torch.hpp"
@@ -112,6 +113,10 @@ struct BuiltNet {
         return false;
     return true;
   }
+  /* Until use(): the values that build() gave them take as much memory as the weights. */
+  void drop_values() {
+    for (at::Tensor& t : tensors) t.set_data(at::empty({}, t.options().requires_grad(false)).expand(t.sizes()));
+  }
   void use(const sdp_params& p) {
     for (uint32_t i = 0; i < p.n; ++i) {
       tensors[i].set_data(as_tensor(p.tensor[i]).view(tensors[i].sizes()));
@@ -134,9 +139,10 @@ class TorchPlugin {
     sample_ = sample;
     const TorchState state(false);
     torch_errors([&] {
-      const BuiltNet<Net> built = build();
-      n_trained_ = built.n_trained;
-      for (size_t i = 0; i < built.tensors.size(); ++i) list(call, built.names[i], built.tensors[i]);
+      built_ = build();
+      n_trained_ = built_->n_trained;
+      for (size_t i = 0; i < built_->tensors.size(); ++i) list(call, built_->names[i], built_->tensors[i]);
+      built_->drop_values();
     });
   }
 
@@ -205,9 +211,9 @@ class TorchPlugin {
     std::optional<Pass> pass;
   };
 
-  BuiltNet<Net> build() const {
+  std::shared_ptr<BuiltNet<Net>> build() const {
     const TorchRandomState random;
-    return BuiltNet<Net>(author.build(sample_));
+    return std::make_shared<BuiltNet<Net>>(author.build(sample_));
   }
 
   void list(const Call& call, const std::string& name, const at::Tensor& t) {
@@ -236,7 +242,7 @@ class TorchPlugin {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (const auto& net : networks_)
       if (net->uses(params)) return net;
-    auto net = std::make_shared<BuiltNet<Net>>(build());
+    const auto net = built_ ? std::exchange(built_, nullptr) : build();
     net->use(params);
     networks_.push_back(net);
     if (networks_.size() > sets) networks_.pop_front();
@@ -282,6 +288,7 @@ class TorchPlugin {
   size_t n_trained_ = 0;
   std::vector<at::Tensor> buffers_; /* as built */
   mutable std::mutex mutex_;
+  mutable std::shared_ptr<BuiltNet<Net>> built_; /* by prepare(), for the first set of parameters */
   mutable std::deque<std::shared_ptr<const BuiltNet<Net>>> networks_;
 };
 

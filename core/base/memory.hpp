@@ -15,4 +15,11 @@ inline void keep_freed_memory() {
 #endif
 }
 
+// Gives the kernel what is free for all that, where so much was freed that it is not soon used again.
+inline void return_freed_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 }  // namespace sdpipe

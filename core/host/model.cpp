@@ -1,6 +1,7 @@
 #include <ATen/ops/empty_like.h>
 #include <c10/core/DeviceGuard.h>
 
+#include "core/base/memory.hpp"
 #include "core/host/border.hpp"
 
 namespace sdpipe {
@@ -85,6 +86,7 @@ Model::Model(const Plugin& plugin, const Settings& settings, const SampleShape& 
     params_.push_back(
         {p.name, {p.dim, p.dim + p.ndim}, (p.flags & SDP_PARAM_FROZEN) != 0, (p.flags & SDP_PARAM_KEEP_F32) != 0});
   }
+  return_freed_memory();  // layers of LibTorch draw initial values that nobody uses: as much as the weights
 }
 
 bool Model::is_fitted() const { return SDP_HAS(plugin_.descriptor->model, sdp_model_vt, fit); }
