@@ -169,15 +169,15 @@ def start_up(options):
 
 
 def machine():
-    model = platform.processor()
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
+    lines = dict(line.split(":", 1) for line in reversed(pathlib.Path("/proc/cpuinfo").read_text().splitlines()) if ":" in line)
+    cpuinfo = {key.strip(): value.strip() for key, value in lines.items()}
     import torch
 
-    return {"cpu": model, "cores": os.cpu_count(), "torch": torch.__version__,
-            "python": platform.python_version(), "vector": torch.backends.cpu.get_cpu_capability()}
+    vector = torch.backends.cpu.get_cpu_capability()
+    if {"avx512_bf16", "amx_bf16"} & set(cpuinfo.get("flags", "").split()):
+        vector += " with products in bfloat16"
+    return {"cpu": cpuinfo.get("model name", platform.processor()), "cores": os.cpu_count(), "torch": torch.__version__,
+            "python": platform.python_version(), "vector": vector}
 
 
 def commit():

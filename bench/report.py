@@ -97,9 +97,9 @@ def document(results):
         "\"channels-last\" the same network and its inputs have that format instead; sampling is not measured so.\n",
         "## float32\n",
         time_table(rows, CONTESTANTS),
-        *(["## bfloat16\n", "Of PyTorch: autocast while training, parameters in bfloat16 and autocast at inference. Where "
-           "the CPU has no instructions for it LibTorch's products in bfloat16 take many times as long as in float32, on "
-           "both sides.\n",
+        *(["## bfloat16\n", "Of PyTorch: autocast while training, parameters in bfloat16 and autocast at inference. Of "
+           "sdpipe: 3 x 3 convolutions in float32, from and to bfloat16, where Winograd's form of them is faster so. Where "
+           "the CPU has no products in bfloat16, the rest takes LibTorch many times as long as in float32.\n",
            time_table(narrow, NARROW)] if narrow else []),
         "## Peak memory\n",
         "Of the whole process, in MiB, interpreter and libraries included.\n",
