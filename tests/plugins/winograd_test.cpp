@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/files.hpp"
 #include "plugins/models/nn/conv3x3.hpp"
 #include "tests/plugins/support.hpp"
 
@@ -135,6 +136,35 @@ TEST_CASE("a layer in bfloat16 and its gradients are those of conv2d in float64,
       CHECK(error(found[i], exact[i]) < 4e-3);  // 2^-8
     }
   }
+}
+
+// conv3x3.cpp leaves those with AMX, and those that it does not know, to LibTorch.
+bool takes_bfloat16_here() {
+#if defined(__x86_64__)
+  return read_file("/proc/cpuinfo").find("amx_bf16") == std::string::npos;
+#else
+  return false;
+#endif
+}
+
+TEST_CASE(
+    "a layer of many channels and pixels takes Winograd's form in bfloat16, where the CPU is not faster without") {
+  Tensors in = inputs({4, 64, 64, 32, 32, large.format});
+  for (at::Tensor& t : in) t = t.to(at::kBFloat16);
+  const at::Tensor y = of_layer({}, in, at::kBFloat16)[0], fast = nn::winograd::convolve(in[0], in[1], in[2]);
+  CHECK(y.equal(takes_bfloat16_here() ? fast : at::conv2d(in[0], in[1], in[2], 1, 1)));
+  CHECK(!fast.equal(at::conv2d(in[0], in[1], in[2], 1, 1)));
+}
+
+TEST_CASE("Winograd's form refuses tensors that it does not read") {
+  const Tensors in = inputs(large);
+  const at::Tensor wide = in[0].to(at::kDouble), narrow = in[3].to(at::kBFloat16);
+  CHECK(failure([&] {
+          nn::winograd::convolve(wide, in[1], in[2]);
+        }).starts_with("Winograd's form takes float32 and bfloat16, not Double\n"));
+  CHECK(failure([&] {
+          nn::winograd::weight_gradient(narrow, in[0]);
+        }).starts_with("x is of Float, its gradient of BFloat16\n"));
 }
 
 TEST_CASE("a layer of many channels takes Winograd's form, forward and for all gradients") {

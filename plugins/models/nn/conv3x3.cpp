@@ -65,9 +65,9 @@ OfBfloat16 of_bfloat16() {
 }
 
 // Few tiles do not pay for the transform of the filters, which takes the longer in proportion the less of them stays in
-// the cache; nor do tiles that stand half beyond the border. Measured with AVX-512, in one thread: from batches of
-// about four on, all that is taken is faster. By the image alone, not the batch: a sample's bits must not depend on
-// what it is computed with.
+// the cache; nor do tiles that stand beyond the border for a good part. Measured with AVX-512, in one thread: from
+// batches of about four on, all that is taken is faster. By the image alone, not the batch: a sample's bits must not
+// depend on what it is computed with.
 bool pays(const Options& o, const at::Tensor& x) {
   int64_t filters_a_tile = 128 * 128, pixels_a_tile = 8;  // of 16
   if (x.scalar_type() == at::kBFloat16) {

@@ -19,7 +19,8 @@ sdp::Description<Settings> with_kernels(sdp::Description<Settings> d) {
   const auto member = [](bool Kernels::*m) { return static_cast<bool Settings::*>(m); };
   d.flag("fused_norm", member(&Kernels::fused_norm), "group normalisation and SiLU in one pass")
       .flag("winograd", member(&Kernels::winograd),
-            "3 x 3 convolutions with fewer multiplications, all in float32; relative error 5e-6 instead of 2e-7")
+            "3 x 3 convolutions with fewer multiplications, all in float32, where the relative error is 5e-6 instead "
+            "of 2e-7")
       .flag("fused_attention", member(&Kernels::fused_attention),
             "attention without holding all weights at once, where that is faster")
       .flag("checkpoint", member(&Kernels::checkpoint),

@@ -39,6 +39,7 @@ Image<T> image_of(const at::Tensor& x) {
 // work(zero of the type that x's numbers have in memory).
 template <class Work>
 at::Tensor by_dtype(const at::Tensor& x, const Work& work) {
+  TORCH_CHECK(takes(x.scalar_type()), "Winograd's form takes float32 and bfloat16, not ", x.scalar_type());
   return x.scalar_type() == at::kBFloat16 ? work(Bfloat16{}) : work(float{});
 }
 
@@ -185,6 +186,7 @@ at::Tensor input_gradient(const at::Tensor& gy, const at::Tensor& weight_in) {
 at::Tensor weight_gradient(const at::Tensor& gy_in, const at::Tensor& x_in) {
   const at::Tensor x = x_in.contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor gy = gy_in.contiguous(at::MemoryFormat::ChannelsLast);
+  TORCH_CHECK(gy.scalar_type() == x.scalar_type(), "x is of ", x.scalar_type(), ", its gradient of ", gy.scalar_type());
   if (x.numel() == 0) return at::zeros({gy.size(1), x.size(1), 3, 3}, x.options());
   return by_dtype(x, [&](auto zero) { return weight_gradient<decltype(zero)>(gy, x); });
 }

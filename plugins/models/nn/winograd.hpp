@@ -4,8 +4,8 @@
 // Relative error about 5e-6, against 2e-7 of the plain sum; of the filters' gradient 1e-6, however many the tiles.
 // Tensors are on the CPU, of any memory format and any size, all of one dtype: float32, or bfloat16, which is widened
 // as it is read and gives the result of float32, rounded. Results are channels-last. Equal bits for every number of
-// threads. Every call transforms the filters anew: to hold them would take four times the weights'
-// memory.
+// threads. Every call transforms the filters anew: to hold them would take four times what the weights
+// take in float32.
 #pragma once
 
 #include <ATen/core/Tensor.h>
