@@ -17,7 +17,7 @@ namespace sdpipe {
 namespace {
 
 constexpr size_t colors = 8;
-constexpr double letter_width = 6.6, row_height = 18;  // px, of the 12 px font below
+constexpr double letter_width = 6.6, row_height = 18;  // px, of the 12 px font below: a digit, and most letters
 constexpr double usual_left = 64;                      // px: plots below each other share their left edge
 
 // Dark only on screens: paper is white. The blues to browns differ in lightness as well as in hue.
@@ -52,7 +52,11 @@ std::string px(double value) {
   return text == "-0" ? "0" : text;
 }
 
-double text_width(const std::string& text) { return letter_width * static_cast<double>(text_columns(text)); }
+double text_width(const std::string& text) {
+  const auto wide =
+      std::count_if(text.begin(), text.end(), [](char c) { return c == 'm' || c == 'w' || c == 'M' || c == 'W'; });
+  return letter_width * (static_cast<double>(text_columns(text)) + 0.5 * static_cast<double>(wide));
+}
 
 void check_lengths(const Series& series) {
   if (series.x.size() == series.y.size()) return;

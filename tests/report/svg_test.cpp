@@ -149,6 +149,16 @@ TEST_CASE("the legend names the curves that have a name, and long legends take m
   CHECK(contains(svg, "y=\"75\" text-anchor=\"start\""));
 }
 
+TEST_CASE("the legend leaves more room for a name of wide letters") {
+  const auto second_name_at = [](const std::string& first_name) {
+    Plot plot;
+    plot.series = {{first_name, {0, 1}, {0, 1}}, {"second", {0, 1}, {0, 1}}};
+    const std::string svg = render(plot);
+    return std::stod(svg.substr(svg.rfind(" x=\"", svg.find(">second</text>")) + 4));
+  };
+  CHECK(second_name_at("momentum") == Approx(second_name_at("locality") + 1.5 * 6.6));
+}
+
 TEST_CASE("title, labels and names are escaped") {
   Plot plot;
   plot.title = "<script>1</script>";
