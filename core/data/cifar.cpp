@@ -3,8 +3,8 @@
 
 #include <system_error>
 
-#include "core/base/error.hpp"
 #include "core/base/files.hpp"
+#include "core/data/bad_file.hpp"
 #include "core/data/stored.hpp"
 
 namespace sdpipe {
@@ -30,7 +30,7 @@ std::string read_batch_file(const fs::path& file) {
   try {
     return read_file(file);
   } catch (const std::system_error& failure) {
-    throw DataError(fmt::format("\"{}\" cannot be read: {}", file.string(), failure.code().message()));
+    fail(file, "cannot be read: " + failure.code().message());
   }
 }
 
@@ -38,13 +38,13 @@ std::string read_batch_file(const fs::path& file) {
 int64_t append_records(const std::string& content, const fs::path& file, std::vector<uint8_t>& pixels,
                        std::vector<uint8_t>& labels) {
   if (content.empty() || content.size() % record_size != 0)
-    throw DataError(fmt::format("\"{}\" is truncated or not CIFAR-10: {} bytes are no whole number of records of {}",
-                                file.string(), content.size(), record_size));
+    fail(file, fmt::format("is truncated or not CIFAR-10: {} bytes are no whole number of records of {}",
+                           content.size(), record_size));
   const auto* bytes = reinterpret_cast<const uint8_t*>(content.data());
   for (size_t at = 0; at < content.size(); at += record_size) {
     if (bytes[at] > 9)
-      throw DataError(fmt::format("\"{}\" is damaged or not CIFAR-10: record {} has label {}, which is not 0 to 9",
-                                  file.string(), at / record_size, bytes[at]));
+      fail(file, fmt::format("is damaged or not CIFAR-10: record {} has label {}, which is not 0 to 9",
+                             at / record_size, bytes[at]));
     labels.push_back(bytes[at]);
     pixels.insert(pixels.end(), bytes + at + 1, bytes + at + record_size);
   }

@@ -10,7 +10,7 @@
 #include <memory>
 #include <system_error>
 
-#include "core/base/error.hpp"
+#include "core/data/bad_file.hpp"
 #include "core/data/images.hpp"
 
 namespace sdpipe {
@@ -24,7 +24,7 @@ class Font {
     if (FT_Init_FreeType(&library_) != 0) throw RunError("FreeType cannot be started");
     if (FT_New_Face(library_, file.c_str(), 0, &face_) != 0) {
       FT_Done_FreeType(library_);
-      throw DataError(fmt::format("\"{}\" is not a font that FreeType reads", file.string()));
+      fail(file, "is not a font that FreeType reads");
     }
   }
   ~Font() {
@@ -92,7 +92,7 @@ int write_emoji(const fs::path& font_file, const fs::path& folder) {
   const Font font(font_file);
   FT_Face face = font.face();
   if (!FT_HAS_COLOR(face) || face->num_fixed_sizes < 1 || FT_Select_Size(face, 0) != 0)
-    throw DataError(fmt::format("\"{}\" has no colour bitmaps; Noto Color Emoji is such a font", font_file.string()));
+    fail(font_file, "has no colour bitmaps; Noto Color Emoji is such a font");
   make_folder(folder);
   const auto points = code_points(face);
   int count = 0;
