@@ -99,7 +99,9 @@ def document(results):
         time_table(rows, CONTESTANTS),
         *(["## bfloat16\n", "Of PyTorch: autocast while training, parameters in bfloat16 and autocast at inference. Of "
            "sdpipe: 3 x 3 convolutions in float32, from and to bfloat16, where Winograd's form of them is faster so. Where "
-           "the CPU has no products in bfloat16, the rest takes LibTorch many times as long as in float32.\n",
+           "the CPU has no products in bfloat16, the rest takes LibTorch many times as long as in float32. "
+           "sdpipe in float32 is measured again beside: times are compared within a round, not from one table to the "
+           "other.\n",
            time_table(narrow, NARROW)] if narrow else []),
         "## Peak memory\n",
         "Of the whole process, in MiB, interpreter and libraries included.\n",

@@ -17,9 +17,9 @@
  * `bool keeps_f32(const std::string& name) const` names tensors that bfloat16 would spoil.
  *
  * Rules for networks
- *   Parameters are the host's memory. Values that build() gives them are dropped, so that it
- *   makes them anew in each call; buffers keep theirs and become frozen parameters, so build() must not draw
- *   them at random. All are floats.
+ *   Parameters are the host's memory. Values that build() gives them are dropped: it makes
+ *   new tensors in each call. Buffers keep theirs and become frozen parameters, so build() must not
+ *   draw them at random. All are floats.
  *   forward() is a pure function: it writes no member and no buffer (refused), and is called
  *   from several threads at once. It computes in x's dtype, float32 or float64, on x's device.
  *   A network that can do so in bfloat16 too says it with .dtypes(SDP_DTYPE_BF16): then x is bfloat16

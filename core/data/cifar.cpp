@@ -3,6 +3,7 @@
 
 #include <system_error>
 
+#include "core/base/error.hpp"
 #include "core/base/files.hpp"
 #include "core/data/bad_file.hpp"
 #include "core/data/stored.hpp"

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
-#include <memory>
 #include <system_error>
 
+#include "core/base/error.hpp"
 #include "core/data/bad_file.hpp"
 #include "core/data/images.hpp"
 

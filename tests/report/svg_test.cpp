@@ -144,7 +144,7 @@ TEST_CASE("the legend names the curves that have a name, and long legends take m
   const std::string svg = render(plot);
   CHECK(count(svg, ">a curve with a long name</text>") == 10);
   CHECK(contains(svg, "stroke-dasharray=\"6 4\""));
-  // Three of 182.4 + 20 px fit between 64 and 696.
+  // Three of 189 + 20 px fit between 64 and 696.
   CHECK(count(svg, "text-anchor=\"start\" class=\"label\"") == 10);
   CHECK(contains(svg, "y=\"75\" text-anchor=\"start\""));
 }
