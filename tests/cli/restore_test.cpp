@@ -158,7 +158,8 @@ TEST_CASE("pictures of an earlier restoration go, and others stay") {
 }
 
 TEST_CASE("an override may be longer than a file's name") {
-  const std::string sampler = "sampler={ type = \"ddim\"" + std::string(300, ' ') + "}";
+  std::string sampler = "sampler={ type = \"ddim\"";
+  sampler.append(300, ' ').append("}");
   const Outcome outcome = place().sdpipe(restore({"a.png", "--level", "0.5", "--method", "reverse", sampler}));
   CHECK(outcome.err.empty());
   CHECK(outcome.code == 0);

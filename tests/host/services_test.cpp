@@ -131,7 +131,7 @@ TEST_CASE("a replacement stands in for the numbers where it wants to") {
 
 TEST_CASE("misuse of random is refused in words that name the plugin") {
   const auto with = [](int32_t distribution, uint32_t draw, int64_t rows) {
-    return [=](sdp::Call& call, const sdp::Point&, const sdp_tensor* x, sdp_tensor* y) {
+    return [=](sdp::Call& call, const sdp::Point&, const sdp_tensor* x, sdp_tensor*) {
       sdp_tensor* out = call.scratch({rows, 4}, x);
       sdp::check(host_services().random(call.raw(), distribution, draw, out));
     };

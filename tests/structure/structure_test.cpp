@@ -158,7 +158,8 @@ TEST_CASE("The README names every built-in plugin and every pipeline") {
   static const std::regex plugin("^sdpipe_plugin\\((\\w+)");
   for (const Line& line : lines("plugins/CMakeLists.txt")) {
     std::smatch match;
-    if (std::regex_search(line.text, match, plugin) && readme.find("`" + match[1].str() + "`") == std::string::npos)
+    if (std::regex_search(line.text, match, plugin) &&
+        readme.find(std::string("`").append(match[1]).append("`")) == std::string::npos)
       missing.push_back(match[1]);
   }
   for (const auto& entry : fs::directory_iterator(root / "pipelines")) {
