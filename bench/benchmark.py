@@ -169,14 +169,14 @@ def start_up(options):
 
 
 def machine():
-    lines = dict(line.split(":", 1) for line in reversed(pathlib.Path("/proc/cpuinfo").read_text().splitlines()) if ":" in line)
-    cpuinfo = {key.strip(): value.strip() for key, value in lines.items()}
+    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+    models = [line.split(":", 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
     import torch
 
     vector = torch.backends.cpu.get_cpu_capability()
-    if {"avx512_bf16", "amx_bf16"} & set(cpuinfo.get("flags", "").split()):
+    if {"avx512_bf16", "amx_bf16", "bf16"} & set(cpuinfo.split()):  # as core/base/cpu.cpp
         vector += " with products in bfloat16"
-    return {"cpu": cpuinfo.get("model name", platform.processor()), "cores": os.cpu_count(), "torch": torch.__version__,
+    return {"cpu": models[0] if models else platform.processor(), "cores": os.cpu_count(), "torch": torch.__version__,
             "python": platform.python_version(), "vector": vector}
 
 
