@@ -54,10 +54,15 @@ Tensors inputs(const Case& c) {
           noise({c.batch, c.out, c.height, c.width}, 4, at::kFloat).contiguous(c.format)};
 }
 
+Tensors in_dtype(at::ScalarType dtype, Tensors tensors) {
+  for (at::Tensor& t : tensors) t = t.to(dtype);
+  return tensors;
+}
+
 // at::conv2d and its gradients in x, weight and bias, in float64.
 Tensors expected(const Tensors& in) {
-  Tensors t;
-  for (const at::Tensor& i : in) t.push_back(i.to(at::kDouble).requires_grad_());
+  const Tensors t = in_dtype(at::kDouble, in);
+  for (const at::Tensor& i : t) i.requires_grad_();
   const at::Tensor y = at::conv2d(t[0], t[1], t[2], 1, 1);
   const Tensors gradients = torch::autograd::grad({y}, {t[0], t[1], t[2]}, {t[3]});
   return {y.detach(), gradients[0], gradients[1], gradients[2]};
@@ -111,11 +116,7 @@ TEST_CASE("Winograd's convolution and its gradients are those of conv2d in float
 TEST_CASE("in bfloat16 Winograd's form gives what it gives in float32 of the same numbers, rounded") {
   for (const Case& c : cases()) {
     INFO(c.text());
-    Tensors in = inputs(c), wide;
-    for (at::Tensor& t : in) {
-      t = t.to(at::kBFloat16);
-      wide.push_back(t.to(at::kFloat));
-    }
+    const Tensors in = in_dtype(at::kBFloat16, inputs(c)), wide = in_dtype(at::kFloat, in);
     const auto rounded = [](const at::Tensor& t) { return t.to(at::kBFloat16); };
     const at::Tensor y = nn::winograd::convolve(in[0], in[1], in[2]);
     CHECK(y.equal(rounded(nn::winograd::convolve(wide[0], wide[1], wide[2]))));
@@ -128,8 +129,7 @@ TEST_CASE("in bfloat16 Winograd's form gives what it gives in float32 of the sam
 TEST_CASE("a layer in bfloat16 and its gradients are those of conv2d in float64, to the rounding of the result") {
   for (const Case& c : {large, Case{4, 64, 64, 32, 32, large.format}, Case{4, 128, 128, 8, 8, large.format}}) {
     INFO(c.text());
-    Tensors in = inputs(c);
-    for (at::Tensor& t : in) t = t.to(at::kBFloat16).to(at::kFloat);
+    const Tensors in = in_dtype(at::kFloat, in_dtype(at::kBFloat16, inputs(c)));
     const Tensors exact = expected(in), found = of_layer({}, in, at::kBFloat16);
     for (size_t i = 0; i < exact.size(); ++i) {
       CHECK(found[i].scalar_type() == at::kBFloat16);
@@ -149,8 +149,7 @@ bool takes_bfloat16_here() {
 
 TEST_CASE(
     "a layer of many channels and pixels takes Winograd's form in bfloat16, where the CPU is not faster without") {
-  Tensors in = inputs({4, 64, 64, 32, 32, large.format});
-  for (at::Tensor& t : in) t = t.to(at::kBFloat16);
+  const Tensors in = in_dtype(at::kBFloat16, inputs({4, 64, 64, 32, 32, large.format}));
   const at::Tensor y = of_layer({}, in, at::kBFloat16)[0], fast = nn::winograd::convolve(in[0], in[1], in[2]);
   CHECK(y.equal(takes_bfloat16_here() ? fast : at::conv2d(in[0], in[1], in[2], 1, 1)));
   CHECK(!fast.equal(at::conv2d(in[0], in[1], in[2], 1, 1)));
