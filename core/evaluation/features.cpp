@@ -22,6 +22,7 @@
 #include "core/base/files.hpp"
 #include "core/base/random.hpp"
 #include "core/data/loader.hpp"
+#include "core/host/one_thread.hpp"
 #include "core/host/services.hpp"
 #include "core/training/optimizer.hpp"
 
@@ -73,19 +74,6 @@ std::string training_hash(const Source& data, const FeatureOptions& options) {
   return sha256(as_bytes(text));
 }
 
-// While it lives, LibTorch computes with one thread: for this small network more would wait for each other longer than
-// they help, and its bits, so the names of scores, must not depend on their number.
-class OneThread {
- public:
-  OneThread() : before_(at::get_num_threads()) { at::set_num_threads(1); }
-  ~OneThread() { at::set_num_threads(before_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int before_;
-};
-
 }  // namespace
 
 // Minibatches with Adam: what the constructor needs once.
@@ -108,7 +96,7 @@ class FeatureNetwork::Trainer {
   }
 
   void run(const std::atomic<bool>* cancel, const std::function<void(double)>& progress) {
-    const OneThread one_thread;
+    const OneThread one_thread;  // the names of scores must not depend on the number of threads
     for (int64_t seen = 0, n = 1; seen < optimizer_.images; seen += training_batch, ++n) {
       if (cancel && cancel->load()) throw Cancelled();
       step(seen, n);
