@@ -118,7 +118,11 @@ const Schema& sample_schema() {
   static const Schema schema = {
       integer("steps", 50, kFrom1, "", "Nodes t = k/steps; as many evaluations of the network (heun: 2 steps - 1)"),
       integer("count", 64, kFrom1, "images", "How many samples are drawn"),
-      choice("prior", {"empirical", "gaussian", "noise"}, "What x_1 is drawn from"),
+      choice("prior", {"mixture", "empirical", "gaussian", "noise"},
+             "What x_1 is drawn from: Gaussians fitted to what C_1 leaves of the data, corrupted training images, one "
+             "Gaussian, or noise alone"),
+      integer("prior_components", 0, {0, 128}, "",
+              "prior = mixture: how many Gaussians, fitted before the training; 0 chooses by held-out likelihood"),
       choice("basis", {"dct", "pixel", "low_rank"},
              "prior = gaussian: a covariance diagonal in the DCT, the whole one, or its 256 largest directions"),
       choice("spacing", {"uniform", "rho", "log_sigma"}, "Of the nodes: in t, or in sigma where it strictly increases"),

@@ -84,6 +84,12 @@ Path select_path(const Pipeline& pipeline, const CalibrationData& data, const st
   return Path(std::move(level), std::move(sigma));
 }
 
+PriorOptions prior_options(const Pipeline& pipeline) {
+  const Settings& sample = pipeline.sample;
+  return {sample.text("prior"), sample.text("basis"), static_cast<uint64_t>(sample.integer("seed")),
+          sample.integer("prior_components")};
+}
+
 Model make_model(const Pipeline& pipeline, const SampleShape& shape) {
   return located(pipeline.model, [&] { return Model(*pipeline.model.plugin, pipeline.model.settings, shape); });
 }

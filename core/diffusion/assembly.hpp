@@ -33,6 +33,7 @@ void load_image_parameters(Pipeline& pipeline);
 
 std::shared_ptr<const Corruption> make_corruption(const Pipeline& pipeline, const SampleShape& shape);
 Path select_path(const Pipeline& pipeline, const CalibrationData& data, const std::atomic<bool>* cancel = nullptr);
+PriorOptions prior_options(const Pipeline& pipeline);
 Model make_model(const Pipeline& pipeline, const SampleShape& shape);
 Sampler make_sampler(const PluginChoice& choice);
 

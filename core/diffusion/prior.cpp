@@ -6,6 +6,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
@@ -13,6 +14,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/base/random.hpp"
 #include "core/diffusion/dct.hpp"
 #include "core/diffusion/low_rank.hpp"
 
@@ -25,6 +27,48 @@ at::Tensor keys_tensor(const DataCalibration& data) {
   at::Tensor tensor = at::empty({static_cast<int64_t>(keys.size())}, at::TensorOptions(at::kLong));
   std::memcpy(tensor.data_ptr<int64_t>(), keys.data(), keys.size() * sizeof(uint64_t));
   return tensor;
+}
+
+at::Tensor column(const std::vector<double>& values) {
+  return at::tensor(at::ArrayRef<double>(values), at::TensorOptions(at::kDouble));
+}
+
+std::vector<double> values_of(const at::Tensor& column) {
+  const at::Tensor t = column.contiguous();
+  return {t.const_data_ptr<double>(), t.const_data_ptr<double>() + t.numel()};
+}
+
+void add_mixture(NamedTensors& tensors, const MixtureStart& m) {
+  tensors["prior.mixture_directions"] = m.directions;
+  tensors["prior.mixture_facts"] =
+      column({m.share, static_cast<double>(m.images), static_cast<double>(m.asked), static_cast<double>(m.choice)});
+  if (m.dimensions() == 0) return;
+  tensors["prior.mixture_weights"] = m.mixture.weights;
+  tensors["prior.mixture_means"] = m.mixture.means;
+  tensors["prior.mixture_factors"] = m.mixture.factors;
+  tensors["prior.mixture_tried"] = column(m.tried);
+  tensors["prior.mixture_held_out"] = column(m.held_out);
+}
+
+std::optional<MixtureStart> mixture_from(const NamedTensors& tensors) {
+  if (!tensors.contains("prior.mixture_directions")) return std::nullopt;
+  const auto get = [&](const char* name) {
+    const auto it = tensors.find(std::string("prior.mixture_") + name);
+    if (it == tensors.end()) throw CheckpointError(fmt::format("\"prior.mixture_{}\" is missing", name));
+    return it->second;
+  };
+  MixtureStart m;
+  m.directions = get("directions");
+  const std::vector<double> facts = values_of(get("facts"));
+  m.share = facts.at(0);
+  m.images = static_cast<int64_t>(facts.at(1));
+  m.asked = static_cast<int64_t>(facts.at(2));
+  m.choice = static_cast<size_t>(facts.at(3));
+  if (m.dimensions() == 0) return m;
+  m.mixture = {get("weights"), get("means"), get("factors")};
+  m.tried = values_of(get("tried"));
+  m.held_out = values_of(get("held_out"));
+  return m;
 }
 
 uint64_t key_at(const at::Tensor& keys, int64_t i) { return static_cast<uint64_t>(keys.const_data_ptr<int64_t>()[i]); }
@@ -66,6 +110,7 @@ NamedTensors PriorStatistics::named() const {
                           {"prior.clean_low_rank", low_rank},
                           {"prior.clean_residual_variance", residual_variance}};
   std::erase_if(tensors, [](const auto& tensor) { return !tensor.second.defined(); });
+  if (mixture) add_mixture(tensors, *mixture);
   return tensors;
 }
 
@@ -80,8 +125,11 @@ PriorStatistics PriorStatistics::from(const NamedTensors& tensors) {
           get("prior.clean_dct_variance"),
           get("prior.clean_pixel_covariance"),
           get("prior.clean_low_rank"),
-          get("prior.clean_residual_variance")};
+          get("prior.clean_residual_variance"),
+          mixture_from(tensors)};
 }
+
+GaussianImages PriorStatistics::gaussian_images() const { return {mean, low_rank, residual_variance.item<double>()}; }
 
 namespace {
 
@@ -91,6 +139,24 @@ void require_covariance(const PriorStatistics& statistics) {
   throw RunError(
       "sample.prior = \"gaussian\" needs the covariance of the clean images, which this checkpoint does not hold, "
       "because an earlier version wrote it; use prior = \"empirical\", or train again");
+}
+
+const MixtureStart& mixture_of(const PriorStatistics& statistics, const PriorOptions& options) {
+  if (!statistics.mixture) {
+    throw RunError(
+        "sample.prior = \"mixture\" needs a mixture fitted to the training images, which this checkpoint does not "
+        "hold, "
+        "because an earlier version wrote it; use prior = \"empirical\" or \"gaussian\", or train again");
+  }
+  const MixtureStart& m = *statistics.mixture;
+  if (options.components == 0 || m.dimensions() == 0 || options.components == m.asked ||
+      options.components == m.mixture.components())
+    return m;
+  throw RunError(
+      fmt::format("sample.prior_components = {} acts where the mixture is fitted, before the training, and this "
+                  "checkpoint's has {} "
+                  "component{}; leave the key out, or train again under another run.name",
+                  options.components, m.mixture.components(), m.mixture.components() == 1 ? "" : "s"));
 }
 
 at::Tensor pixel_factor(const PriorStatistics& statistics) {
@@ -110,7 +176,9 @@ std::vector<int64_t> batch_shape(const at::Tensor& one, size_t n) {
   return shape;
 }
 
-constexpr uint32_t draw_of_noise = 0, draw_of_directions = 1, draw_of_residual = 3;  // 2 is low_rank.cpp's
+// 2 is low_rank.cpp's, 6 mixture_start.cpp's.
+constexpr uint32_t draw_of_noise = 0, draw_of_directions = 1, draw_of_residual = 3, draw_of_component = 4,
+                   draw_of_coordinates = 5;
 
 }  // namespace
 
@@ -118,10 +186,21 @@ Prior::Prior(const PriorStatistics& statistics, const Process& process, const Pr
     : statistics_(statistics), process_(process), options_(options) {
   if (options.prior == "empirical")
     pool_order_ = choose_images(statistics.pool.size(0), statistics.pool.size(0), options.seed);
-  if (options.prior != "gaussian") return;
-  require_covariance(statistics);
-  if (options.basis == "pixel") factor_ = pixel_factor(statistics);
-  if (options.basis == "low_rank") {
+  if (options.prior == "mixture") {
+    const MixtureStart& m = mixture_of(statistics, options);
+    options_.basis = "low_rank";  // what is not in the mixture is Gaussian
+    if (m.dimensions() > 0) {
+      directions_ = m.directions.flatten(1).to(at::kDouble);
+      coordinates_ = coordinates_of(statistics.gaussian_images(), m.directions);
+      cumulated_weights_ = values_of(m.mixture.weights.cumsum(0));
+    }
+  } else if (options.prior == "gaussian") {
+    require_covariance(statistics);
+  } else {
+    return;
+  }
+  if (options_.basis == "pixel") factor_ = pixel_factor(statistics);
+  if (options_.basis == "low_rank") {
     factor_ = statistics.low_rank.flatten(1).t().to(at::kDouble);
     residual_std_ = std::sqrt(statistics.residual_variance.item<double>());
   }
@@ -153,7 +232,22 @@ at::Tensor Prior::clean_images(const std::vector<uint64_t>& sample) const {
   const at::Tensor z = normal(at::empty({shape[0], factor_.size(1)}, like.options()), sample, draw_of_directions);
   at::Tensor x = statistics_.mean + at::matmul(z, factor_.t()).view(shape);
   if (residual_std_ > 0) x.add_(normal(like, sample, draw_of_residual), residual_std_);
+  if (directions_.defined()) move_to_mixture(x, sample);
   return x;
+}
+
+// x + W (z - P (x - m)), z from the mixture: the component by one uniform number, then mu_k + L_k times normal ones.
+void Prior::move_to_mixture(at::Tensor& x, const std::vector<uint64_t>& sample) const {
+  const Mixture& m = statistics_.mixture->mixture;
+  const at::Tensor normals = normal(at::empty({x.size(0), m.dimensions()}, x.options()), sample, draw_of_coordinates);
+  at::Tensor move = -at::matmul((x - statistics_.mean).flatten(1), coordinates_.t());
+  for (size_t i = 0; i < sample.size(); ++i) {
+    const double u = random_uniform({options_.seed, Purpose::prior, sample[i], 0, draw_of_component});
+    const auto at = std::upper_bound(cumulated_weights_.begin(), cumulated_weights_.end() - 1, u);
+    const int64_t k = at - cumulated_weights_.begin(), row = static_cast<int64_t>(i);
+    move[row].add_(m.means[k] + at::matmul(m.factors[k], normals[row]));
+  }
+  x.add_(at::matmul(move, directions_).view_as(x));
 }
 
 std::optional<int64_t> Prior::pool_index(uint64_t sample) const {
@@ -170,7 +264,7 @@ Start Prior::draw(uint64_t first, int64_t count, const at::TensorOptions& tensor
   }
   if (options_.prior == "empirical")
     start.x_1 = from_pool(sample, start.keys).to(tensor_options);
-  else if (options_.prior == "gaussian")
+  else if (options_.prior != "noise")
     start.x_1 = process_.corrupt(process_.at(1, start.keys), clean_images(sample).to(tensor_options).contiguous());
   else
     start.x_1 = at::zeros(batch_shape(statistics_.mean, sample.size()), tensor_options);
@@ -178,11 +272,36 @@ Start Prior::draw(uint64_t first, int64_t count, const at::TensorOptions& tensor
   return start;
 }
 
+namespace {
+
+std::string describe_mixture(const MixtureStart& m) {
+  if (m.dimensions() == 0) {
+    return "mixture: C_1 leaves nothing of the training images above the noise but their mean, so that trajectories "
+           "start "
+           "from C_1 x + sigma_1 eps with x Gaussian";
+  }
+  std::string text = fmt::format(
+      "mixture: trajectories start from C_1 x + sigma_1 eps, x drawn from {} Gaussian{} over the {} direction{} that "
+      "C_1 "
+      "leaves above the noise; no training image is kept. Fitted to {} images; log-likelihood of images that the fit "
+      "did "
+      "not see, in nats an image: {:.2f}, with one Gaussian {:.2f}. The directions hold {:.1f} % of the variance above "
+      "the "
+      "noise",
+      m.mixture.components(), m.mixture.components() == 1 ? "" : "s", m.dimensions(), m.dimensions() == 1 ? "" : "s",
+      m.images, m.held_out.at(m.choice), m.held_out.front(), 100 * m.share);
+  if (m.share < enough_of_the_start) text += ": the start is Gaussian in the rest";
+  return text;
+}
+
+}  // namespace
+
 std::string Prior::describe() const {
   if (options_.prior == "empirical") {
     return "empirical: every trajectory starts from a corrupted training image (C_1 x_0 + sigma_1 eps), so samples may "
            "stay near that image";
   }
+  if (options_.prior == "mixture") return describe_mixture(*statistics_.mixture);
   if (options_.prior == "noise") return "noise: trajectories start from sigma_1 eps";
   return fmt::format(
       "gaussian ({}): trajectories start from C_1 x + sigma_1 eps, x Gaussian with the mean and covariance of the "

@@ -1,6 +1,9 @@
 // Where trajectories start: x_1 = C_1 x_0 + sigma_1 eps, which for blurs and masks is no standard normal. Its
 // statistics are kept in the checkpoint, so that sampling needs no data set.
 //
+//   mixture     C_1 of Gaussian images whose coordinates that C_1 leaves above the noise come from a mixture of
+//   Gaussians
+//               (mixture_start.hpp), plus noise: holds no training image
 //   empirical   corrupted training images drawn by seed, as in Rissanen et al. (arXiv 2206.13397), plus noise
 //   gaussian    C_1 of Gaussian images with the mean and covariance of x_0, diagonal in the DCT ("dct"), whole
 //   ("pixel")
@@ -14,6 +17,7 @@
 #include <string>
 
 #include "core/diffusion/calibration.hpp"
+#include "core/diffusion/mixture_start.hpp"
 #include "core/diffusion/process.hpp"
 
 namespace sdpipe {
@@ -34,16 +38,21 @@ struct PriorStatistics {
   at::Tensor pixel_covariance;   // (d, d), float64; undefined above pixel_covariance_limit
   at::Tensor low_rank;           // (rank, channel, height, width), F of low_rank.hpp, in the run's precision
   at::Tensor residual_variance;  // (1), float64
+  std::optional<MixtureStart> mixture;
 
+  // All but the mixture, which sees more images than the calibration.
   static PriorStatistics estimate(const DataCalibration& data);
+  // Of clean images, as `gaussian`, `low_rank` takes them.
+  GaussianImages gaussian_images() const;
   NamedTensors named() const;
   static PriorStatistics from(const NamedTensors& tensors);
 };
 
 struct PriorOptions {
-  std::string prior = "empirical";  // "empirical" | "gaussian" | "noise"
+  std::string prior = "empirical";  // "mixture" | "empirical" | "gaussian" | "noise"
   std::string basis = "dct";        // "dct" | "pixel" | "low_rank"
   uint64_t seed = 0;
+  int64_t components = 0;  // of the mixture; 0: as many as were fitted
 };
 
 // What a trajectory starts from.
@@ -66,12 +75,15 @@ class Prior {
  private:
   at::Tensor from_pool(const std::vector<uint64_t>& sample, std::vector<uint64_t>& keys) const;
   at::Tensor clean_images(const std::vector<uint64_t>& sample) const;
+  void move_to_mixture(at::Tensor& x, const std::vector<uint64_t>& sample) const;
   at::Tensor normal(const at::Tensor& like, const std::vector<uint64_t>& sample, uint32_t draw) const;
   const PriorStatistics& statistics_;
   const Process& process_;
   PriorOptions options_;
   at::Tensor factor_;  // (d, k), covariance = factor factor^T + residual_std^2 I
   double residual_std_ = 0;
+  at::Tensor coordinates_, directions_;    // of the mixture: P (r, d) and W^T (r, d)
+  std::vector<double> cumulated_weights_;  // of its components
   std::vector<int64_t> pool_order_;
 };
 

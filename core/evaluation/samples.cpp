@@ -33,8 +33,7 @@ uint64_t sample_seed(const Pipeline& pipeline) { return static_cast<uint64_t>(pi
 }  // namespace
 
 Prior make_prior(const Pipeline& pipeline, const TrainedModel& trained) {
-  return Prior(trained.prior, *trained.process,
-               {pipeline.sample.text("prior"), pipeline.sample.text("basis"), sample_seed(pipeline)});
+  return Prior(trained.prior, *trained.process, prior_options(pipeline));
 }
 
 std::string describe_prior(const Pipeline& pipeline, const TrainedModel& trained) {

@@ -125,11 +125,12 @@ TrainingLoop::TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Sourc
 
 TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop,
                                 const std::function<void(const TrainingProgress&)>& progress) {
-  if (auto checkpoint = store_.newest())
+  if (auto checkpoint = store_.newest()) {
     resume(std::move(*checkpoint));
-  else
+    require_samplable();
+  } else {
     begin(stop);
-  require_samplable();
+  }
   if (narrows_parameters(pipeline_) && pipeline_.run.text("device") == "cpu" && !multiplies_bfloat16())
     log_warning(
         "this CPU does not multiply bfloat16, so that run.precision = \"bfloat16\" is slower here than float32");
@@ -139,7 +140,6 @@ TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop,
 
 void TrainingLoop::begin_with(const NamedTensors& weights, const std::atomic<bool>& stop) {
   begin(stop, &weights);
-  require_samplable();
   save();
 }
 
@@ -168,18 +168,40 @@ void TrainingLoop::begin(const std::atomic<bool>& stop, const NamedTensors* weig
     moments_ = {at::zeros_like(params_->flat()), at::zeros_like(params_->flat())};
   }
   apply_precision(pipeline_, layout, ema);
-  trained_ = std::make_unique<TrainedModel>(
-      TrainedModel{process, PriorStatistics::estimate(data), layout, std::move(ema), {}});
+  PriorStatistics prior = PriorStatistics::estimate(data);
+  prior.mixture = fit_start(prior, *process, stop);
+  trained_ = std::make_unique<TrainedModel>(TrainedModel{process, std::move(prior), layout, std::move(ema), {}});
   trained_->state.threads = at::get_num_threads();
+  require_samplable();
   cut_log(folder_.metrics_file(), [](const std::string&) { return false; });
   // Fitted, and so complete; or a place to go back to from the first step on.
   if (!pipeline_.train || pipeline_.train->text("on_nonfinite") == "rewind") save();
 }
 
+// The start of prior = mixture, which checkpoints hold whatever sample.prior says, where there are images enough for
+// it.
+std::optional<MixtureStart> TrainingLoop::fit_start(const PriorStatistics& prior, const Process& process,
+                                                    const std::atomic<bool>& stop) const {
+  const bool is_used = pipeline_.sample.text("prior") == "mixture";
+  const int64_t components = is_used ? pipeline_.sample.integer("prior_components") : 0;
+  if (!is_used && source_->size() < images_per_component) return std::nullopt;
+  MixtureStart start = estimate_mixture_start(*source_, prior.gaussian_images(), process, seed_, components, &stop);
+  if (is_used && start.share < enough_of_the_start) {
+    log_warning(
+        fmt::format("sample.prior = \"mixture\": its {} directions hold {:.0f} % of the variance that C_1 leaves above "
+                    "the noise, and "
+                    "the start is Gaussian in the rest; a stronger corruption or more noise at t = 1 would make it "
+                    "exact, and prior = "
+                    "\"empirical\" starts from corrupted training images instead",
+                    start.dimensions(), 100 * start.share));
+  }
+  return start;
+}
+
 // Settings of [sample] that need the path or the statistics: said before the training, not after it.
 void TrainingLoop::require_samplable() const {
   sampling_nodes(trained_->process->path(), pipeline_.sample.integer("steps"), pipeline_.sample.text("spacing"));
-  Prior(trained_->prior, *trained_->process, {pipeline_.sample.text("prior"), pipeline_.sample.text("basis"), seed_});
+  Prior(trained_->prior, *trained_->process, prior_options(pipeline_));
 }
 
 void TrainingLoop::resume(StoredCheckpoint checkpoint) {

@@ -53,6 +53,8 @@ class TrainingLoop {
 
  private:
   void begin(const std::atomic<bool>& stop, const NamedTensors* weights = nullptr);
+  std::optional<MixtureStart> fit_start(const PriorStatistics& prior, const Process& process,
+                                        const std::atomic<bool>& stop) const;
   void require_samplable() const;
   void resume(StoredCheckpoint checkpoint);
   void load_moments(const StoredCheckpoint& checkpoint);
