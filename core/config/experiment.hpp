@@ -1,8 +1,8 @@
 // A pipeline file with variants, which are trained side by side, and ablations, which compare their samples.
 //
-//   [[variant]]                       the file's pipeline with these keys changed; runs/NAME/variants/clean_loss/
-//   name = "clean_loss"
-//   train.loss_at = "clean"
+//   [[variant]]                       the file's pipeline with these keys changed; runs/NAME/variants/paper_loss/
+//   name = "paper_loss"
+//   train.loss_at = "corrupted"
 //
 //   [[ablate]]                        every variant x sampler x value of each [sample] key is a cell
 //   sampler = [{ type = "naive" }, { type = "momentum" }]

@@ -24,15 +24,18 @@ ObjectiveOptions objective_options(const Settings& train) {
                   : times == "low_discrepancy" ? Times::low_discrepancy
                                                : Times::uniform;
   options.batch = train.integer("batch");
+  options.clean_weight = train.real("clean_weight");
   return options;
 }
 
 Objective::Objective(const Process& process, const ObjectiveOptions& options) : process_(process), options_(options) {
-  if (options.weight != Weight::uniform && process.path().sigma(options.t_min) <= 0) {
-    throw RunError(fmt::format(
-        "train.weight divides by sigma, which is 0 at t_min = {}; raise train.t_min, or set train.weight = \"uniform\"",
-        options.t_min));
-  }
+  const bool weight = options.weight != Weight::uniform, clean = options.clean_weight > 0;
+  if (!(weight || clean) || process.path().sigma(options.t_min) > 0) return;
+  const char* const both = weight && clean ? " and " : "";
+  throw RunError(fmt::format("{}{}{} {} by sigma, which is 0 at t_min = {}; raise train.t_min, or set {}{}{}",
+                             weight ? "train.weight" : "", both, clean ? "train.clean_weight" : "",
+                             weight && clean ? "divide" : "divides", options.t_min,
+                             weight ? "train.weight = \"uniform\"" : "", both, clean ? "train.clean_weight = 0" : ""));
 }
 
 std::vector<Place> Objective::places(const std::vector<uint64_t>& sample, uint64_t seed, uint32_t step,
@@ -91,13 +94,27 @@ std::vector<double> Objective::weights(const TrainingDraw& draw) const {
   return w;
 }
 
+// c(t_b) / p(t_b)
+std::vector<double> Objective::clean_weights(const TrainingDraw& draw) const {
+  std::vector<double> c;
+  for (size_t b = 0; b < draw.place.size(); ++b)
+    c.push_back(draw.place[b].weight * options_.clean_weight / draw.at.sigma[b]);
+  return c;
+}
+
 Loss Objective::loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const at::Tensor& x_0) const {
   const Points& at = options_.loss_at == LossAt::next ? draw.next : draw.at;
   const bool clean = options_.loss_at == LossAt::clean;
   const at::Tensor error = x0_hat - x_0;
   const at::Tensor r = clean ? error : process_.corrupt(at, error);
   const at::Tensor weighted = per_sample(weights(draw), r) * r;
-  const at::Tensor sums = (weighted * r).flatten(1).sum(at::IntArrayRef{1}, false, at::kDouble).cpu();
+  at::Tensor of_element = weighted * r, gradient = clean ? weighted : process_.adjoint(at, weighted);
+  if (options_.clean_weight > 0) {
+    const at::Tensor clean_weighted = per_sample(clean_weights(draw), error) * error;
+    of_element = of_element + clean_weighted * error;
+    gradient = gradient + clean_weighted;
+  }
+  const at::Tensor sums = of_element.flatten(1).sum(at::IntArrayRef{1}, false, at::kDouble).cpu();
   const double batch = static_cast<double>(r.size(0)), size = static_cast<double>(r.numel()) / batch;
   Loss loss;
   for (size_t b = 0; b < draw.place.size(); ++b) {
@@ -105,7 +122,7 @@ Loss Objective::loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const a
     loss.value += of_sample / batch;
     loss.of_sample.push_back(of_sample / draw.place[b].weight);
   }
-  loss.gradient = (clean ? weighted : process_.adjoint(at, weighted)) * (2 / (batch * size));
+  loss.gradient = gradient * (2 / (batch * size));
   return loss;
 }
 

@@ -1,9 +1,11 @@
 // Soft score matching (paper, equation 2) with its gradient in closed form:
 //
-//   r = M (x0_hat - x_0),   loss = 1/(B d) sum_b w_b |r_b|^2,   g = dloss/dx0_hat = 2 w_b / (B d) M^T r
+//   e = x0_hat - x_0,   r = M e,   loss = 1/(B d) sum_b (w_b |r_b|^2 + c_b |e_b|^2)
+//   g = dloss/dx0_hat = 2/(B d) (w_b M^T r_b + c_b e_b),   c_b = clean_weight / sigma_t
 //
 // M = C_t ("corrupted", the paper), I ("clean") or C_s ("next", s = max(t - next_step u, 0)). B samples of d elements.
-// Where t is not drawn uniformly (see times.hpp), w_b holds 1/p(t_b) too.
+// The term of e is ours: with it the minimum is the whole posterior mean, also where M has a null space.
+// Where t is not drawn uniformly (see times.hpp), w_b and c_b hold 1/p(t_b) too.
 // The loss is quadratic and C linear, so no graph is recorded: the model's vjp of g is the gradient of the parameters.
 #pragma once
 
@@ -16,12 +18,13 @@ enum class Weight { inverse_variance, inverse_sigma, uniform };
 enum class LossAt { corrupted, clean, next };
 
 struct ObjectiveOptions {
-  Weight weight = Weight::inverse_variance;
-  LossAt loss_at = LossAt::corrupted;
+  Weight weight = Weight::inverse_sigma;
+  LossAt loss_at = LossAt::clean;
   double next_step = 0.25;
   double t_min = 1e-3;
   Times times = Times::uniform;
   int64_t batch = 1;  // images in a step, over which low_discrepancy spreads t
+  double clean_weight = 0;
 };
 
 ObjectiveOptions objective_options(const Settings& train);
@@ -38,12 +41,12 @@ struct TrainingDraw {
 struct Loss {
   double value = 0;
   at::Tensor gradient;            // with respect to x0_hat, and so to the network's output
-  std::vector<double> of_sample;  // w(t_b) |r_b|^2 / d, without 1/p(t_b)
+  std::vector<double> of_sample;  // (w(t_b) |r_b|^2 + c(t_b) |e_b|^2) / d, without 1/p(t_b)
 };
 
 class Objective {
  public:
-  // Throws RunError where an inverse weight meets sigma(t_min) = 0.
+  // Throws RunError where an inverse weight or clean_weight > 0 meets sigma(t_min) = 0.
   Objective(const Process& process, const ObjectiveOptions& options);
   // `losses` is what times = importance has measured so far.
   TrainingDraw draw(const at::Tensor& x_0, uint64_t seed, uint64_t first, uint32_t step,
@@ -56,6 +59,7 @@ class Objective {
   std::vector<Place> places(const std::vector<uint64_t>& sample, uint64_t seed, uint32_t step,
                             const LossHistogram& losses) const;
   std::vector<double> weights(const TrainingDraw& draw) const;
+  std::vector<double> clean_weights(const TrainingDraw& draw) const;
   const Process& process_;
   ObjectiveOptions options_;
 };

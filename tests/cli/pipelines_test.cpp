@@ -1,6 +1,7 @@
 // Every pipeline of pipelines/ runs, made small by overrides. Data that has to be downloaded is replaced by files that
 // look like it; what a package brings is skipped with a message where the package is not installed.
 #include <set>
+#include <sstream>
 
 #include "core/data/images.hpp"
 #include "tests/cli/program.hpp"
@@ -99,6 +100,36 @@ void check_run(const std::string& name, const Words& overrides, bool stand_in) {
 
 TEST_CASE("Every pipeline runs on data like its own") {
   for (const auto& [name, overrides] : all_pipelines()) check_run(name, overrides, true);
+}
+
+TEST_CASE("Every run that a pipeline's comment names passes check; the paper's loss is one of them") {
+  const std::string begin = "#   ./script/sdpipe run pipelines/";
+  const std::set<std::string> with_paper_loss = {"celeba_blur", "celeba_mask", "cifar10_blur"};
+  for (const auto& [name, overrides] : all_pipelines()) {
+    const Workplace place;
+    const Words data = stand_in_data(name, place);
+    std::istringstream lines(read_file(pipeline(name)));
+    std::vector<std::string> plans;
+    for (std::string line; std::getline(lines, line);) {
+      if (line.rfind(begin, 0) != 0) continue;
+      Words words = {"check", pipeline(name)};
+      std::istringstream rest(line.substr(begin.size()));
+      std::string word;
+      for (rest >> word; rest >> word;) words.push_back(word);
+      words.insert(words.end(), data.begin(), data.end());
+      const Outcome outcome = place.sdpipe(words);
+      CAPTURE(line, outcome.err);
+      CHECK(outcome.code == 0);
+      CHECK(outcome.err == "");
+      plans.push_back(outcome.out);
+    }
+    CAPTURE(name);
+    REQUIRE(!plans.empty());
+    if (!with_paper_loss.count(name)) continue;
+    CHECK(contains(plans.at(0), ", loss at clean with weight inverse_sigma\n"));
+    CHECK(contains(plans.at(1), ", loss at corrupted with weight inverse_variance\n"));
+    CHECK(contains(plans.at(1), "run       " + name + "_paper -> "));
+  }
 }
 
 TEST_CASE("celeba_blur goes on from its checkpoint to the very weights of a training in one go") {

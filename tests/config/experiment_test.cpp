@@ -18,8 +18,8 @@ Experiment experiment(const std::string& tables, const Words& overrides = {}) {
 
 const std::string kVariants = R"(
 [[variant]]
-name = "clean_loss"
-train.loss_at = "clean"
+name = "paper_loss"
+train.loss_at = "corrupted"
 
 [[variant]]
 name = "both"
@@ -54,9 +54,9 @@ TEST_CASE("A file without variants and ablations is its pipeline") {
 TEST_CASE("A variant is the file's pipeline with its own keys") {
   const Experiment e = experiment(kVariants);
   REQUIRE(e.variants.size() == 2);
-  CHECK(identity_differences(e.base, e.pipeline("clean_loss")) == Words{"run.name", "train.loss_at"});
-  CHECK(e.pipeline("clean_loss").run.text("name") == "a.clean_loss");
-  CHECK(e.pipeline("clean_loss").train->text("loss_at") == "clean");
+  CHECK(identity_differences(e.base, e.pipeline("paper_loss")) == Words{"run.name", "train.loss_at"});
+  CHECK(e.pipeline("paper_loss").run.text("name") == "a.paper_loss");
+  CHECK(e.pipeline("paper_loss").train->text("loss_at") == "corrupted");
   const Pipeline& both = e.pipeline("both");
   CHECK(both.schedule.plugin->id() == "coupled");
   CHECK(!both.noise);
@@ -74,9 +74,9 @@ TEST_CASE("All variants draw their samples with the same seed, whatever their tr
 
 TEST_CASE("The command line changes what the variants begin from") {
   const Experiment e = experiment(kVariants, {"train.batch=20", "corruption.std_max=5", "train.loss_at=next"});
-  CHECK(e.pipeline("clean_loss").train->integer("batch") == 20);
-  CHECK(e.pipeline("clean_loss").train->text("loss_at") == "clean");
-  CHECK(e.pipeline("clean_loss").corruption[0].settings.real("std_max") == 5.0);
+  CHECK(e.pipeline("paper_loss").train->integer("batch") == 20);
+  CHECK(e.pipeline("paper_loss").train->text("loss_at") == "corrupted");
+  CHECK(e.pipeline("paper_loss").corruption[0].settings.real("std_max") == 5.0);
   CHECK(e.pipeline("both").corruption[0].settings.real("std_max") == 3.0);
 }
 
@@ -84,7 +84,7 @@ TEST_CASE("The command line changes variants and ablations by their index, and r
   const Words overrides = {"variant.0.train.loss_at=next", "variant.1.schedule={type=\"coupled\"}",
                            "+ablate=[{sample.steps=[2]}]", "ablate.0.count=8"};
   const Experiment e = experiment(kVariants, overrides);
-  CHECK(e.pipeline("clean_loss").train->text("loss_at") == "next");
+  CHECK(e.pipeline("paper_loss").train->text("loss_at") == "next");
   REQUIRE(e.grids.size() == 1);
   CHECK(e.grids[0].count == 8);
   CHECK(experiment(kVariants, {"~variant"}).variants.empty());
@@ -152,7 +152,7 @@ count = 100
 
 TEST_CASE("An empty ablation is every variant with the pipeline's own sampler, judged by frechet") {
   const AblationGrid grid = experiment(kVariants + "\n[[ablate]]\n").grids.at(0);
-  CHECK(grid.variants == Words{"clean_loss", "both"});
+  CHECK(grid.variants == Words{"paper_loss", "both"});
   CHECK(grid.samplers.empty());
   CHECK(grid.axes.empty());
   CHECK(grid.scores == Words{"frechet"});
@@ -168,8 +168,8 @@ sample.steps = [5, 10]
 )"));
   CHECK(text.substr(text.find("\n[[variant]]")) == R"(
 [[variant]]
-name = "clean_loss"
-train.loss_at = "clean"
+name = "paper_loss"
+train.loss_at = "corrupted"
 
 [[variant]]
 name = "both"
@@ -184,7 +184,7 @@ std_max = 3.0
 type = "coupled"
 
 [[ablate]]
-variant = ["clean_loss", "both"]
+variant = ["paper_loss", "both"]
 sampler = [{ type = "step", eta = 0.0, order = 1 }, { type = "churned", churn = 0.0 }]
 sample.steps = [5, 10]
 score = ["frechet"]

@@ -98,7 +98,7 @@ const Case kCases[] = {
 1 problem in a.toml)"},
 
     {"a word that is not among the choices", "batch = 10", "weight = \"inverse_varianc\"",
-     R"(a.toml:23:10: table "train": parameter "weight" must be one of "inverse_variance", "inverse_sigma", "uniform", not "inverse_varianc"; did you mean "inverse_variance"?
+     R"(a.toml:23:10: table "train": parameter "weight" must be one of "inverse_sigma", "inverse_variance", "uniform", not "inverse_varianc"; did you mean "inverse_variance"?
   23 | weight = "inverse_varianc"
      |          ^
 

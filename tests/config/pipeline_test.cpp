@@ -25,7 +25,9 @@ TEST_CASE("A valid file becomes a complete pipeline") {
   CHECK(p.noise->plugin->id() == "sigmas");
   CHECK(p.model.settings.integer("channels") == 32);
   CHECK(p.train->integer("batch") == 10);
-  CHECK(p.train->text("loss_at") == "corrupted");
+  CHECK(p.train->text("loss_at") == "clean");
+  CHECK(p.train->text("weight") == "inverse_sigma");
+  CHECK(p.train->real("clean_weight") == 0);
   CHECK(p.sampler.settings.real("eta") == 0.5);
   CHECK(p.sample.integer("steps") == 5);
   CHECK_FALSE(p.composed());

@@ -65,9 +65,10 @@ warmup_images = 0
 decay = "constant"
 betas = [0.9, 0.999]
 clip_norm = 1.0
-weight = "inverse_variance"
-loss_at = "corrupted"
+weight = "inverse_sigma"
+loss_at = "clean"
 next_step = 0.25
+clean_weight = 0.0
 t_min = 0.001
 times = "uniform"
 ema_decay = 0.9999
@@ -119,6 +120,19 @@ TEST_CASE("Every shipped pipeline is valid and reads back to the same pipeline")
     ++seen;
   }
   CHECK(seen > 0);
+}
+
+TEST_CASE(
+    "A resolved form of before means what it meant: it spells out the loss, and keys that came later are at rest") {
+  const std::string old =
+      edited(kExample, "batch = 10\n",
+             "batch = 10\nweight = \"inverse_variance\"\nloss_at = \"corrupted\"\nnext_step = 0.25\nt_min = 0.001\n");
+  const Pipeline before = parse(old);
+  CHECK(before.train->text("weight") == "inverse_variance");
+  CHECK(before.train->text("loss_at") == "corrupted");
+  const Keys today = {"train.weight=inverse_variance", "train.loss_at=corrupted", "train.clean_weight=0"};
+  CHECK(identity_differences(before, parse(kExample, today)).empty());
+  CHECK(identity_differences(before, parse(kExample)) == Keys{"train.weight", "train.loss_at"});
 }
 
 TEST_CASE("The same pipeline is the same run") { CHECK(differences({}).empty()); }

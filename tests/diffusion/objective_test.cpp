@@ -16,16 +16,18 @@ double weight_of(Weight weight, double sigma) {
   return weight == Weight::uniform ? 1 : weight == Weight::inverse_sigma ? 1 / sigma : 1 / (sigma * sigma);
 }
 
-// Equation 2 as it is written, sample by sample.
-double written_down(const Process& process, Weight weight, LossAt loss_at, const TrainingDraw& draw,
-                    const at::Tensor& e) {
+// Equation 2 and the clean term as they are written, sample by sample.
+double written_down(const Process& process, Weight weight, LossAt loss_at, double clean_weight,
+                    const TrainingDraw& draw, const at::Tensor& e) {
   double sum = 0;
   for (int64_t b = 0; b < e.size(0); ++b) {
     const size_t i = static_cast<size_t>(b);
     const Points& at = loss_at == LossAt::next ? draw.next : draw.at;
     const at::Tensor e_b = e.slice(0, b, b + 1).contiguous();
     const at::Tensor r = loss_at == LossAt::clean ? e_b : process.corrupt(process.at(at.t[i], {at.key[i]}), e_b);
-    for (const double v : numbers(r)) sum += draw.place[i].weight * weight_of(weight, draw.at.sigma[i]) * v * v;
+    const double sigma = draw.at.sigma[i], importance = draw.place[i].weight;
+    for (const double v : numbers(r)) sum += importance * weight_of(weight, sigma) * v * v;
+    for (const double v : numbers(e_b)) sum += importance * clean_weight / sigma * v * v;
   }
   return sum / static_cast<double>(e.numel());
 }
@@ -62,11 +64,18 @@ TEST_CASE("the gradient in closed form is the derivative of the loss, and the lo
     const at::Tensor x_0 = noise({3, 1, 4, 4}, 1), x0_hat = noise({3, 1, 4, 4}, 2);
     for (const Weight weight : weights) {
       for (const LossAt loss_at : places) {
-        const Objective objective(setup.process, {weight, loss_at, 0.25, 1e-3, Times::importance});
-        const TrainingDraw draw = objective.draw(x_0, 5, 30, 4, losses);
-        const Loss loss = objective.loss(draw, x0_hat, x_0);
-        CHECK(loss.value == Approx(written_down(setup.process, weight, loss_at, draw, x0_hat - x_0)).epsilon(1e-13));
-        CHECK(worst_gradient(objective, draw, x0_hat, x_0) < 1e-11);
+        for (const double clean_weight : {0.0, 0.3}) {
+          const Objective objective(setup.process, {weight, loss_at, 0.25, 1e-3, Times::importance, 1, clean_weight});
+          const TrainingDraw draw = objective.draw(x_0, 5, 30, 4, losses);
+          const Loss loss = objective.loss(draw, x0_hat, x_0);
+          CAPTURE(weight, loss_at, clean_weight);
+          CHECK(loss.value ==
+                Approx(written_down(setup.process, weight, loss_at, clean_weight, draw, x0_hat - x_0)).epsilon(1e-13));
+          CHECK(worst_gradient(objective, draw, x0_hat, x_0) < 1e-11);
+          double mean = 0;  // of what `measure` records, with 1/p put back
+          for (size_t b = 0; b < 3; ++b) mean += loss.of_sample[b] * draw.place[b].weight / 3;
+          CHECK(mean == Approx(loss.value).epsilon(1e-13));
+        }
       }
     }
   }
@@ -92,6 +101,32 @@ TEST_CASE("a masked pixel gives no gradient under C_t, and one under the identit
   CHECK(zeros(LossAt::clean).first == 0);
 }
 
+TEST_CASE("a clean term reaches what a mask hides from every loss") {
+  Text text;
+  text.corruption = "[corruption]\ntype = \"pixel_mask\"\n";
+  const Setup setup(text);
+  const at::Tensor x_0 = noise({2, 1, 4, 4}, 1), x0_hat = noise({2, 1, 4, 4}, 2);
+  for (const LossAt loss_at : places) {
+    const Objective objective(setup.process, {Weight::uniform, loss_at, 0.25, 1e-3, Times::uniform, 1, 0.1});
+    const TrainingDraw draw = objective.draw(x_0, 5, 0, 0);
+    const std::vector<double> g = numbers(objective.loss(draw, x0_hat, x_0).gradient);
+    CHECK(std::count(g.begin(), g.end(), 0.0) == 0);
+  }
+}
+
+TEST_CASE("a clean term of weight 0 changes no bit of value and gradient") {
+  const Setup setup{Text{}};
+  const at::Tensor x_0 = noise({2, 1, 4, 4}, 1), x0_hat = noise({2, 1, 4, 4}, 2);
+  for (const LossAt loss_at : places) {
+    const Objective plain(setup.process, {Weight::inverse_sigma, loss_at});
+    const Objective zero(setup.process, {Weight::inverse_sigma, loss_at, 0.25, 1e-3, Times::uniform, 1, 0});
+    const TrainingDraw draw = plain.draw(x_0, 5, 0, 0);
+    const Loss a = plain.loss(draw, x0_hat, x_0), b = zero.loss(draw, x0_hat, x_0);
+    CHECK(a.value == b.value);
+    CHECK(bit_equal(a.gradient, b.gradient));
+  }
+}
+
 TEST_CASE("an inverse weight is refused where sigma(t_min) is 0") {
   const Setup setup{Text{}};
   const Process process(setup.corruption, Path({0, 2}, {0, 0.5}));
@@ -103,6 +138,18 @@ TEST_CASE("an inverse weight is refused where sigma(t_min) is 0") {
   CHECK(message_of<RunError>([&] { Objective(process, {Weight::inverse_sigma, LossAt::clean, 0.25, 0}); }) == expected);
   CHECK_NOTHROW(Objective(process, {Weight::uniform, LossAt::clean, 0.25, 0}));
   CHECK_NOTHROW(Objective(process, {Weight::inverse_variance, LossAt::clean, 0.25, 1e-3}));
+  const auto message = [&](Weight weight, double t_min) {
+    return message_of<RunError>([&] {
+      Objective(process, {weight, LossAt::corrupted, 0.25, t_min, Times::uniform, 1, 0.1});
+    });
+  };
+  CHECK(
+      message(Weight::uniform, 0) ==
+      "train.clean_weight divides by sigma, which is 0 at t_min = 0; raise train.t_min, or set train.clean_weight = 0");
+  CHECK(message(Weight::inverse_sigma, 0) ==
+        "train.weight and train.clean_weight divide by sigma, which is 0 at t_min = 0; raise train.t_min, or set "
+        "train.weight = \"uniform\" and train.clean_weight = 0");
+  CHECK_NOTHROW(Objective(process, {Weight::uniform, LossAt::corrupted, 0.25, 1e-3, Times::uniform, 1, 0.1}));
 }
 
 TEST_CASE("what a step draws depends on seed, images seen and step, not on how the batch is split") {

@@ -99,8 +99,9 @@ struct Design {
 // The host's own loss and gradient on the design, all samples at one time.
 class DesignLoss {
  public:
-  DesignLoss(const Process& process, LossAt loss_at, const GaussianData& data, double t)
-      : objective_(process, {Weight::inverse_variance, loss_at, 0.25, 1e-3}), design_(data) {
+  DesignLoss(const Process& process, LossAt loss_at, const GaussianData& data, double t, double clean_weight = 0)
+      : objective_(process, {Weight::inverse_variance, loss_at, 0.25, 1e-3, Times::uniform, 1, clean_weight}),
+        design_(data) {
     draw_ = objective_.draw(design_.x_0, 1, 0, 0);
     draw_.at = At(process, t, Design::n).points;
     x_t_ = process.noisy(draw_.at, design_.x_0, design_.eps);
@@ -203,6 +204,25 @@ TEST_CASE("the minimum of the loss is the posterior mean: as C_t sees it under C
   }
 }
 
+TEST_CASE("with a clean term the minimum is the whole posterior mean, also where C_t is singular") {
+  const GaussianData data;
+  for (const char* corruption : corruptions) {
+    const Setup setup(with(corruption));
+    const Model model = make_model(setup.pipeline, {1, 4, 4});
+    const ParamSet params({data.mu.view({1, 4, 4}).clone(), data.s.clone()});
+    const Denoiser wiener(model, params, setup.process);
+    const at::Tensor x = noise({6, 1, 4, 4}, 33);
+    for (const double t : times) {
+      const at::Tensor expected = wiener.x0_hat(At(setup.process, t, 6).points, x);
+      for (const double clean_weight : {0.01, 1.0}) {
+        CAPTURE(corruption, t, clean_weight);
+        const LinearNetwork f = minimum(DesignLoss(setup.process, LossAt::corrupted, data, t, clean_weight));
+        CHECK(largest_difference(f.x0_hat(x), expected) < 1e-9);
+      }
+    }
+  }
+}
+
 TEST_CASE("under C_t the loss leaves open what a mask hides") {
   const GaussianData data;
   const Setup setup(with(corruptions[1]));
@@ -214,4 +234,6 @@ TEST_CASE("under C_t the loss leaves open what a mask hides") {
   const LinearNetwork other{f.a + at::matmul(hidden, noise({d, d}, 34)), f.b + at::matmul(hidden, noise({d}, 35))};
   CHECK(seen.value(other) == Approx(seen.value(f)).epsilon(1e-13));
   CHECK(clean.value(other) != Approx(clean.value(f)).epsilon(1e-3));
+  const DesignLoss both(setup.process, LossAt::corrupted, data, 1, 0.1);
+  CHECK(both.value(other) != Approx(both.value(f)).epsilon(1e-3));
 }
