@@ -3,11 +3,9 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cholesky_inverse.h>
-#include <ATen/ops/einsum.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/linalg_cholesky.h>
 #include <ATen/ops/linalg_eigh.h>
+#include <ATen/ops/linalg_qr.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
@@ -77,12 +75,16 @@ class Monomials {
 };
 
 // The likeliest covariance that is nowhere below diag(floor), of data with covariance `s`: in coordinates in which the
-// floor is the identity, the eigenvalues below 1 become 1. Returns its Cholesky factor. (K, r, r)
+// floor is the identity, the eigenvalues below 1 become 1. Returns its Cholesky factor, by way of a QR decomposition,
+// which rounding cannot stop: S = B B^T and B^T = Q R give S = R^T R. (K, r, r)
 at::Tensor factor_above(const at::Tensor& s, const at::Tensor& floor) {
-  const at::Tensor unit = floor.sqrt(), scale = unit.unsqueeze(1) * unit.unsqueeze(0);
-  const auto [values, vectors] = at::linalg_eigh(s / scale);
-  const at::Tensor lifted = at::matmul(vectors * values.clamp_min(1).unsqueeze(1), vectors.transpose(1, 2));
-  return at::linalg_cholesky(lifted * scale);
+  const at::Tensor unit = floor.sqrt();
+  const auto [values, vectors] = at::linalg_eigh(s / (unit.unsqueeze(1) * unit.unsqueeze(0)));
+  const at::Tensor b = unit.unsqueeze(1) * vectors * values.clamp_min(1).sqrt().unsqueeze(1);
+  const at::Tensor r = std::get<1>(at::linalg_qr(b.transpose(1, 2)));
+  const at::Tensor sign =
+      at::where(r.diagonal(0, 1, 2) < 0, at::full({1}, -1.0, r.options()), at::full({1}, 1.0, r.options()));
+  return (r * sign.unsqueeze(2)).transpose(1, 2).contiguous();
 }
 
 // sum_n gamma_nk monomials(full_n) where gamma are the responsibilities of the mixture `m` for z, and the mean of
