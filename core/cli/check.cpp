@@ -30,7 +30,9 @@ void print_training(const Pipeline& pipeline, const Model& model, const Layout& 
              readable_memory(state));
 }
 
-void print_model(const Pipeline& pipeline, const SampleShape& shape) {
+void print_model(const Pipeline& pipeline, const Source& source) {
+  const SampleShape shape = sample_shape(source.shape());
+  require_images_for_prior(pipeline, source.size());
   const auto corruption = make_corruption(pipeline, shape);
   const Model model = make_model(pipeline, shape);
   const Layout layout(model.params());
@@ -76,13 +78,12 @@ int check(Session& session, const std::filesystem::path& file, const std::vector
   const Experiment experiment = session.load_experiment(file, overrides);
   const Pipeline& base = experiment.base;
   const auto source = open_source(data_options(base));
-  const SampleShape shape = sample_shape(source->shape());
   fmt::print("run       {} -> {}\n", base.run.text("name"), (session.runs / base.run.text("name")).string());
   fmt::print("data      {}\n", source->describe());
-  if (experiment.variants.empty()) print_model(base, shape);
+  if (experiment.variants.empty()) print_model(base, *source);
   for (const Variant& variant : experiment.variants) {
     fmt::print("variant   {}: {}\n", variant.name, variant_changes(experiment, variant));
-    print_model(variant.pipeline, shape);
+    print_model(variant.pipeline, *source);
   }
   if (!experiment.grids.empty()) print_cells(experiment);
   fmt::print("threads   {}, device {}, precision {}\n", at::get_num_threads(), base.run.text("device"),

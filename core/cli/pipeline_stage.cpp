@@ -85,7 +85,9 @@ class PipelineStage {
         data_(data),
         folder_(folder),
         source_(data.source),
-        model_(make_model(pipeline_, sample_shape(source_->shape()))) {}
+        model_(make_model(pipeline_, sample_shape(source_->shape()))) {
+    require_images_for_prior(pipeline_, source_->size());
+  }
 
   void execute() {
     const Json manifest = manifest_of(session_, pipeline_, data_);

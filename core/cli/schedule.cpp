@@ -63,8 +63,7 @@ ChosenPath choose(const Pipeline& pipeline) {
   Change change(data);
   chosen.images = change.images();
   std::vector<double> times = {0};
-  for (const double t : sampling_nodes(chosen.path, pipeline.sample.integer("steps"), pipeline.sample.text("spacing")))
-    times.push_back(t);
+  for (const double t : sampling_nodes(chosen.path, pipeline.sample)) times.push_back(t);
   for (const double t : times) {
     const double level = chosen.path.level(t);
     chosen.nodes.push_back({t, level, chosen.path.sigma(t), change.to(level)});

@@ -127,6 +127,7 @@ const Schema& sample_schema() {
       choice("basis", {"dct", "pixel", "low_rank"},
              "prior = gaussian: a covariance diagonal in the DCT, the whole one, or its 256 largest directions"),
       choice("spacing", {"uniform", "rho", "log_sigma"}, "Of the nodes: in t, or in sigma where it strictly increases"),
+      real("t_min", 0, kFrom0Below1, "", "The last node, where x0_hat is the sample; 0 means 1/steps"),
       integer("seed", 0, kFrom0, "", "Seed of the samples; run.seed where none is given"),
       integer("batch", 64, kFrom1, "images",
               "Images in one pass of the sampler; the samples depend on it with euler's tolerance alone"),

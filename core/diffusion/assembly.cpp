@@ -90,6 +90,15 @@ PriorOptions prior_options(const Pipeline& pipeline) {
           sample.integer("prior_components")};
 }
 
+void require_images_for_prior(const Pipeline& pipeline, int64_t images) {
+  if (pipeline.sample.text("prior") != "mixture") return;
+  const int64_t components = pipeline.sample.integer("prior_components");
+  const std::string why = too_few_for_mixture(images, components);
+  if (why.empty()) return;
+  const Settings::Entry* entry = pipeline.sample.find(components > 1 ? "prior_components" : "prior");
+  throw UsageError(Problem{entry->where, why}.render());
+}
+
 Model make_model(const Pipeline& pipeline, const SampleShape& shape) {
   return located(pipeline.model, [&] { return Model(*pipeline.model.plugin, pipeline.model.settings, shape); });
 }

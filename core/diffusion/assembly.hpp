@@ -34,6 +34,8 @@ void load_image_parameters(Pipeline& pipeline);
 std::shared_ptr<const Corruption> make_corruption(const Pipeline& pipeline, const SampleShape& shape);
 Path select_path(const Pipeline& pipeline, const CalibrationData& data, const std::atomic<bool>* cancel = nullptr);
 PriorOptions prior_options(const Pipeline& pipeline);
+// Throws UsageError at the key of [sample] that asks for a prior which cannot be fitted to so few images.
+void require_images_for_prior(const Pipeline& pipeline, int64_t images);
 Model make_model(const Pipeline& pipeline, const SampleShape& shape);
 Sampler make_sampler(const PluginChoice& choice);
 

@@ -132,17 +132,17 @@ std::vector<int64_t> numbers_to_try(int64_t images, int64_t asked) {
   return numbers;
 }
 
-void require_images(int64_t images, int64_t components) {
+}  // namespace
+
+std::string too_few_for_mixture(int64_t images, int64_t components) {
   const int64_t needed = images_per_component * std::max<int64_t>(components, 1);
-  if (images >= needed) return;
-  throw RunError(fmt::format(
+  if (images >= needed) return "";
+  return fmt::format(
       "sample.prior = \"mixture\" needs at least {} images, {} for each component, and the data set has {}; {}", needed,
       images_per_component, images,
       components > 1 ? "lower sample.prior_components, or leave it at 0, which chooses the number"
-                     : "use sample.prior = \"empirical\" or \"gaussian\""));
+                     : "use sample.prior = \"empirical\" or \"gaussian\"");
 }
-
-}  // namespace
 
 at::Tensor coordinates_of(const GaussianImages& gaussian, const at::Tensor& directions) {
   const Basis basis = basis_of(gaussian);
@@ -152,7 +152,7 @@ at::Tensor coordinates_of(const GaussianImages& gaussian, const at::Tensor& dire
 
 MixtureStart estimate_mixture_start(const Source& source, const GaussianImages& gaussian, const Process& process,
                                     uint64_t seed, int64_t components, const std::atomic<bool>* cancel) {
-  require_images(source.size(), components);
+  if (const std::string why = too_few_for_mixture(source.size(), components); !why.empty()) throw RunError(why);
   const Directions found = find_directions(gaussian, process, seed);
   const int64_t r = found.gain.size(0);
   MixtureStart start;

@@ -47,6 +47,10 @@ struct MixtureStart {
   int64_t dimensions() const { return directions.size(0); }
 };
 
+// Why a mixture of so many components (0: as many as are chosen) cannot be fitted to `images` images; empty where it
+// can.
+std::string too_few_for_mixture(int64_t images, int64_t components);
+
 // P: (r, d), of directions W under this Gaussian.
 at::Tensor coordinates_of(const GaussianImages& gaussian, const at::Tensor& directions);
 

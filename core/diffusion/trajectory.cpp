@@ -13,8 +13,7 @@ at::Tensor Denoiser::x0_hat(const Points& at, const at::Tensor& x_t) const {
   return model_.forward({params_, at, scope}, x_t).add_(x_t);
 }
 
-std::vector<double> sampling_nodes(const Path& path, int64_t steps, const std::string& spacing) {
-  const double n = static_cast<double>(steps);
+std::vector<double> sampling_nodes(const Path& path, int64_t steps, const std::string& spacing, double t_min) {
   const bool logarithm = spacing == "log_sigma";
   if (spacing != "uniform" && (!path.sigma_rises_strictly() || (logarithm && path.sigma(0) <= 0))) {
     throw RunError(
@@ -24,15 +23,22 @@ std::vector<double> sampling_nodes(const Path& path, int64_t steps, const std::s
   constexpr double rho = 7;
   const auto forth = [&](double sigma) { return logarithm ? std::log(sigma) : std::pow(sigma, 1 / rho); };
   const auto back = [&](double value) { return logarithm ? std::exp(value) : std::pow(value, rho); };
+  const auto time_at = [&](double share) {
+    if (spacing == "uniform") return std::lerp(t_min, 1.0, share);
+    return path.time_of_sigma(back(std::lerp(forth(path.sigma(t_min)), forth(path.sigma(1)), share)));
+  };
   std::vector<double> nodes;
-  for (int64_t k = 1; k <= steps; ++k) {
-    const double share = static_cast<double>(k) / n;
-    if (spacing == "uniform" || k == steps)
-      nodes.push_back(share);
-    else
-      nodes.push_back(path.time_of_sigma(back(std::lerp(forth(path.sigma(0)), forth(path.sigma(1)), share))));
+  for (int64_t k = 1; k < steps; ++k) {
+    const double share = t_min > 0 ? static_cast<double>(k - 1) / static_cast<double>(steps - 1)
+                                   : static_cast<double>(k) / static_cast<double>(steps);
+    nodes.push_back(time_at(share));
   }
+  nodes.push_back(1);
   return nodes;
+}
+
+std::vector<double> sampling_nodes(const Path& path, const Settings& sample) {
+  return sampling_nodes(path, sample.integer("steps"), sample.text("spacing"), sample.real("t_min"));
 }
 
 namespace {

@@ -24,9 +24,13 @@ class Denoiser {
 };
 
 // The N times of a run with N steps, increasing, the last is 1. `spacing` = "uniform": k/N; "log_sigma" and "rho" (7):
-// log sigma or sigma^(1/7) in equal steps from t = 0, without t = 0 itself. Throws RunError where sigma does not rise
-// strictly (or starts at 0, for log_sigma).
-std::vector<double> sampling_nodes(const Path& path, int64_t steps, const std::string& spacing = "uniform");
+// log sigma or sigma^(1/7) in equal steps from t = 0, without t = 0 itself. With `t_min` > 0 the first of the N times
+// is t_min, and the steps from it to 1 are equal in the same sense. Throws RunError where sigma does not rise strictly
+// (or starts at 0, for log_sigma).
+std::vector<double> sampling_nodes(const Path& path, int64_t steps, const std::string& spacing = "uniform",
+                                   double t_min = 0);
+// By [sample]'s steps, spacing and t_min.
+std::vector<double> sampling_nodes(const Path& path, const Settings& sample);
 
 struct TrajectoryOptions {
   std::vector<double> nodes;  // increasing; the last is the start

@@ -30,9 +30,7 @@ void for_batches(int64_t total, int64_t batch, F f) {
 class PosteriorSampling {
  public:
   PosteriorSampling(const Pipeline& pipeline, const TrainedModel& trained)
-      : prior_(make_prior(pipeline, trained)),
-        nodes_(sampling_nodes(trained.process->path(), pipeline.sample.integer("steps"),
-                              pipeline.sample.text("spacing"))) {}
+      : prior_(make_prior(pipeline, trained)), nodes_(sampling_nodes(trained.process->path(), pipeline.sample)) {}
   // `plain` knows nothing of y, `informed` does.
   Trajectory run(const Denoiser& plain, const Denoiser& informed, const Sampler& sampler, const Measurement& a,
                  const at::Tensor& y, const std::vector<uint64_t>& numbers, TrajectoryOptions options) const {

@@ -71,8 +71,7 @@ SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const Train
   const Denoiser denoiser(model, trained.ema.for_model(), *trained.process);
   const Sampler sampler = make_sampler(choice);
   TrajectoryOptions options;
-  options.nodes =
-      sampling_nodes(trained.process->path(), pipeline.sample.integer("steps"), pipeline.sample.text("spacing"));
+  options.nodes = sampling_nodes(trained.process->path(), pipeline.sample);
   options.seed = sample_seed(pipeline);
   options.clamp = pipeline.sample.flag("clamp");
   options.cancel = request.cancel;

@@ -126,8 +126,7 @@ void add_schedule(Page& page, const RunReport& r) {
       {{"level", t, path.levels()}}};
   Plot sigma{"Noise", "t", "sigma(t)", false, path.sigmas().front() > 0, {{"sigma", t, path.sigmas()}}};
   Series level_nodes{"sampling nodes", {}, {}, false, true}, sigma_nodes = level_nodes;
-  for (const double node :
-       sampling_nodes(path, r.pipeline.sample.integer("steps"), r.pipeline.sample.text("spacing"))) {
+  for (const double node : sampling_nodes(path, r.pipeline.sample)) {
     level_nodes.x.push_back(node);
     level_nodes.y.push_back(path.level(node));
     sigma_nodes.x.push_back(node);

@@ -200,7 +200,7 @@ std::optional<MixtureStart> TrainingLoop::fit_start(const PriorStatistics& prior
 
 // Settings of [sample] that need the path or the statistics: said before the training, not after it.
 void TrainingLoop::require_samplable() const {
-  sampling_nodes(trained_->process->path(), pipeline_.sample.integer("steps"), pipeline_.sample.text("spacing"));
+  sampling_nodes(trained_->process->path(), pipeline_.sample);
   Prior(trained_->prior, *trained_->process, prior_options(pipeline_));
 }
 

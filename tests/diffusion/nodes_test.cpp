@@ -32,6 +32,24 @@ TEST_CASE("uniform nodes are k / N, whatever sigma does") {
   CHECK(sampling_nodes(Path({0, 1}, {0, 0}), 1) == std::vector<double>{1});
 }
 
+TEST_CASE("with t_min the nodes go in equal steps from there to 1") {
+  CHECK(sampling_nodes(rising(), 4, "uniform", 0.25) == std::vector<double>({0.25, 0.5, 0.75, 1}));
+  CHECK(sampling_nodes(rising(), 3, "uniform", 0.5) == std::vector<double>({0.5, 0.75, 1}));
+  CHECK(sampling_nodes(rising(), 1, "uniform", 0.5) == std::vector<double>{1});
+  for (const char* spacing : {"rho", "log_sigma"}) {
+    const std::vector<double> nodes = sampling_nodes(rising(), 5, spacing, 0.2);
+    CHECK(nodes.size() == 5);
+    CHECK(nodes.front() == Approx(0.2).epsilon(1e-9));
+    CHECK(nodes.back() == 1);
+    const auto f = [&](double t) {
+      const double sigma = rising().sigma(t);
+      return std::string(spacing) == "rho" ? std::pow(sigma, 1.0 / 7) : std::log(sigma);
+    };
+    for (size_t k = 1; k + 1 < 5; ++k)
+      CHECK(f(nodes[k + 1]) - f(nodes[k]) == Approx(f(nodes[k]) - f(nodes[k - 1])).epsilon(1e-6));
+  }
+}
+
 TEST_CASE("log_sigma makes equal steps in log sigma") {
   const std::vector<double> nodes = sampling_nodes(rising(), 10, "log_sigma");
   REQUIRE(nodes.size() == 10);
