@@ -233,8 +233,8 @@ typedef struct sdp_schedule_vt {
   uint32_t struct_size, reserved0;
   sdp_status (*create)(sdp_ctx *ctx, const sdp_value *const *values, void **self) SDP_NOEXCEPT;
   void (*destroy)(void *self) SDP_NOEXCEPT;
-  /* level[0] = 0 and both arrays are non-decreasing.  An array that the plugin does not
-   * fill (see SDP_CAP_FILLS_*) is NULL: levels and noise may come from two plugins. */
+  /* level[0] must be 0 and level[n-1] at most data->level_max; sigma must not be negative, and neither may fall.
+   * One that the plugin does not fill (see SDP_CAP_FILLS_*) is NULL: levels and noise may come from two plugins. */
   sdp_status (*select)(sdp_ctx *ctx, const void *self, const sdp_calibration *data, uint32_t n,
                        double *level, double *sigma) SDP_NOEXCEPT;
 } sdp_schedule_vt;

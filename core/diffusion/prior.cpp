@@ -75,14 +75,14 @@ uint64_t key_at(const at::Tensor& keys, int64_t i) { return static_cast<uint64_t
 
 }  // namespace
 
-PriorStatistics PriorStatistics::estimate(const DataCalibration& data) {
+PriorStatistics PriorStatistics::estimate(const DataCalibration& data, double level_1) {
   std::vector<at::Tensor> clean, corrupted;
   for (uint32_t k = 0; k < data.n_batches(); ++k) clean.push_back(data.batch(k).cpu());
   const at::Tensor all = at::cat(clean), exact = all.to(at::kDouble);
   PriorStatistics s;
   const int64_t kept = std::min(all.size(0), prior_pool);
   for (int64_t n = 0; n < kept; n += corrupted.back().size(0))
-    corrupted.push_back(data.corrupt(static_cast<uint32_t>(corrupted.size()), data.level_max()).cpu());
+    corrupted.push_back(data.corrupt(static_cast<uint32_t>(corrupted.size()), level_1).cpu());
   s.pool = at::cat(corrupted).slice(0, 0, kept).contiguous();
   s.pool_keys = keys_tensor(data).slice(0, 0, kept).contiguous();
   s.mean = exact.mean(at::IntArrayRef{0});

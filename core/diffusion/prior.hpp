@@ -40,8 +40,9 @@ struct PriorStatistics {
   at::Tensor residual_variance;  // (1), float64
   std::optional<MixtureStart> mixture;
 
-  // All but the mixture, which sees more images than the calibration.
-  static PriorStatistics estimate(const DataCalibration& data);
+  // All but the mixture, which sees more images than the calibration. The pool is corrupted at `level_1`, the last level
+  // of the path.
+  static PriorStatistics estimate(const DataCalibration& data, double level_1);
   // Of clean images, as `gaussian`, `low_rank` takes them.
   GaussianImages gaussian_images() const;
   NamedTensors named() const;

@@ -90,7 +90,7 @@ class Schedule {
   bool fills_level() const { return plugin_.has(SDP_CAP_FILLS_LEVEL); }
   bool fills_sigma() const { return plugin_.has(SDP_CAP_FILLS_SIGMA); }
   // n >= 2. Fills those of `level` and `sigma` that the plugin offers; the other may be empty. Refuses what is not
-  // monotone, not finite, does not start at level 0, does not end at level_max, or has a negative sigma.
+  // monotone, not finite, does not start at level 0, ends above level_max, or has a negative sigma.
   void select(const CalibrationData& data, uint32_t n, std::vector<double>* level, std::vector<double>* sigma,
               const std::atomic<bool>* cancel = nullptr) const;
 

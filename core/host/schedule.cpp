@@ -49,11 +49,22 @@ void require_increasing(const Plugin& plugin, std::string_view name, const std::
   }
 }
 
+constexpr double rounding = 1e-9;  // of the largest level
+
+// A path may end below the corruption's largest level, as DDPM's does.
 void require_level_ends(const Plugin& plugin, const std::vector<double>& level, double level_max) {
-  if (level.front() == 0 && std::abs(level.back() - level_max) <= 1e-9 * level_max) return;
-  throw PluginFailure(fmt::format("plugin \"{}\": level must go from 0 to {}, but goes from {} to {}", plugin.id(),
-                                  level_max, level.front(), level.back()),
+  if (level.front() == 0 && level.back() <= level_max * (1 + rounding)) return;
+  throw PluginFailure(fmt::format("plugin \"{}\": level must begin at 0 and end at {} at most, but goes from {} to {}",
+                                  plugin.id(), level_max, level.front(), level.back()),
                       "");
+}
+
+// What misses the largest level by rounding is that level: corruptions take none above it, and one that hides all there
+// leaves no trace.
+void round_to_largest(std::vector<double>& level, double level_max) {
+  for (double& l : level) {
+    if (l >= level_max * (1 - rounding)) l = level_max;
+  }
 }
 
 }  // namespace
@@ -87,7 +98,7 @@ void Schedule::select(const CalibrationData& data, uint32_t n, std::vector<doubl
   if (level) {
     require_increasing(plugin_, "level", *level);
     require_level_ends(plugin_, *level, data.level_max());
-    level->back() = data.level_max();
+    round_to_largest(*level, data.level_max());
   }
   if (sigma) require_increasing(plugin_, "sigma", *sigma);
 }

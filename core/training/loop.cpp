@@ -168,7 +168,7 @@ void TrainingLoop::begin(const std::atomic<bool>& stop, const NamedTensors* weig
     moments_ = {at::zeros_like(params_->flat()), at::zeros_like(params_->flat())};
   }
   apply_precision(pipeline_, layout, ema);
-  PriorStatistics prior = PriorStatistics::estimate(data);
+  PriorStatistics prior = PriorStatistics::estimate(data, process->path().level(1));
   prior.mixture = fit_start(prior, *process, stop);
   trained_ = std::make_unique<TrainedModel>(TrainedModel{process, std::move(prior), layout, std::move(ema), {}});
   trained_->state.threads = at::get_num_threads();

@@ -3,7 +3,8 @@
 //
 //   cosine        a = cos(pi t / 2): Nichol and Dhariwal (arXiv 2102.09672), without their offset
 //   linear_beta   a^2 = exp(-beta_min t - (beta_max - beta_min) t^2 / 2): Song et al. (arXiv 2011.13456, appendix C);
-//                 with 0.1 and 20 the limit of DDPM's 1000 steps, beta from 1e-4 to 0.02 (arXiv 2006.11239)
+//                 with 0.1 and 20 the limit of DDPM's 1000 steps, beta from 1e-4 to 0.02 (arXiv 2006.11239). It ends
+//                 with a(1) = 0.0066 of the image left, and so at level L (1 - a(1))
 //
 //   [schedule]           # and no [noise]
 //   type = "vp"
@@ -35,8 +36,6 @@ struct Vp {
       level[i] = data.level_max() * gone.share;
       sigma[i] = gone.sigma;
     }
-    // A path ends at L. linear_beta still has 0.0066 of the image there, which its own samplers leave out as well.
-    level[n - 1] = data.level_max();
   }
 
  private:

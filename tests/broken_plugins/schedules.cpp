@@ -19,7 +19,7 @@ struct Line {
       sigma[i] = i / last;
     }
     if (fault == Fault::falls && n == whole) level[512] = 0.1;
-    if (fault == Fault::wrong_end && n == whole) level[n - 1] *= 0.9999;
+    if (fault == Fault::wrong_end && n == whole) level[n - 1] *= 1.0001;
     if (fault == Fault::wrong_start && n == whole) level[0] = 1e-4;
     if (fault == Fault::negative_sigma && n == whole) sigma[0] = -1;
     if (fault == Fault::fails_for_two && n == 2) level[1] = 0;

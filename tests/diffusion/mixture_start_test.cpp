@@ -51,7 +51,7 @@ struct Fixture {
         source(x),
         process(setup.corruption, Path({0, setup.corruption->level_max()}, {0, sigma})),
         data(source, *setup.corruption, at::kDouble, calibration_images, 256, 3),
-        statistics(PriorStatistics::estimate(data)) {}
+        statistics(PriorStatistics::estimate(data, setup.corruption->level_max())) {}
 
   MixtureStart fit(int64_t components = 0) {
     return estimate_mixture_start(source, statistics.gaussian_images(), process, 3, components);

@@ -39,7 +39,7 @@ struct Fixture {
         source(images),
         process(setup.corruption, Path({0, setup.corruption->level_max()}, {0, noise_at_end})),
         data(source, *setup.corruption, at::kDouble, calibration_images, 256, 3),
-        statistics(PriorStatistics::estimate(data)) {}
+        statistics(PriorStatistics::estimate(data, process.path().level(1))) {}
 
   Start draw(const std::string& prior, const std::string& basis, uint64_t first, int64_t n) const {
     return Prior(statistics, process, {prior, basis, 11}).draw(first, n, at::kDouble);
@@ -111,11 +111,18 @@ TEST_CASE("the statistics are the mean and the covariance of the clean images, w
   }
 }
 
-TEST_CASE("the pool holds C_1 x_0 of the calibration images") {
+TEST_CASE("the pool holds C_1 x_0 of the calibration images, wherever the path ends") {
   const Fixture f(half_masked(), gaussian_images(1100, 4));
-  at::Tensor expected =
-      at::cat({f.data.corrupt(0, 0.5), f.data.corrupt(1, 0.5), f.data.corrupt(2, 0.5), f.data.corrupt(3, 0.5)});
-  CHECK(bit_equal(f.statistics.pool, expected.slice(0, 0, prior_pool)));
+  const auto expected = [&](double level) {
+    return at::cat(
+               {f.data.corrupt(0, level), f.data.corrupt(1, level), f.data.corrupt(2, level), f.data.corrupt(3, level)})
+        .slice(0, 0, prior_pool);
+  };
+  CHECK(bit_equal(f.statistics.pool, expected(0.5)));
+  const PriorStatistics earlier = PriorStatistics::estimate(f.data, 0.2);
+  CHECK(bit_equal(earlier.pool, expected(0.2)));
+  CHECK(!bit_equal(earlier.pool, f.statistics.pool));
+  CHECK(bit_equal(earlier.pixel_covariance, f.statistics.pixel_covariance));  // of the clean images
 }
 
 TEST_CASE("a gaussian prior under a blur has the variance that the blur leaves, and the noise") {

@@ -41,10 +41,19 @@ constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN(),
 
 }  // namespace
 
-TEST_CASE("levels and noise are taken as the plugin writes them, and the last level is exactly the largest") {
-  const Chosen chosen = choose({0, 0.25, 1 - 1e-12}, {0.01, 0.01, 0.1});
-  CHECK(chosen.level == Values{0, 0.25, 1});
-  CHECK(chosen.sigma == Values{0.01, 0.01, 0.1});
+TEST_CASE("levels and noise are taken as the plugin writes them, wherever the path ends") {
+  for (const double last : {1.0, 0.9, 0.25}) {
+    const Chosen chosen = choose({0, 0.25, last}, {0.01, 0.01, 0.1});
+    CHECK(chosen.level == Values{0, 0.25, last});
+    CHECK(chosen.sigma == Values{0.01, 0.01, 0.1});
+  }
+  CHECK(choose({0, 0, 0}, {0, 0.5, 1}).level == Values{0, 0, 0});  // noise alone
+}
+
+TEST_CASE("a level that misses the corruption's largest by rounding is the largest") {
+  CHECK(choose({0, 0.25, 1 - 1e-12}, {0, 0, 0}).level == Values{0, 0.25, 1});
+  CHECK(choose({0, 1 + 1e-12, 1 + 1e-10}, {0, 0, 0}).level == Values{0, 1, 1});
+  CHECK(choose({0, 0.25, 1 - 1e-8}, {0, 0, 0}).level == Values{0, 0.25, 1 - 1e-8});
 }
 
 TEST_CASE("levels and noise that fall, are not finite or were not written are refused with the time") {
@@ -60,11 +69,13 @@ TEST_CASE("levels and noise that fall, are not finite or were not written are re
                     "plugin \"probe\": sigma must be finite, not negative and never fall, but is inf at t = 1");
 }
 
-TEST_CASE("levels must go from 0 to the corruption's largest") {
+TEST_CASE("levels must begin at 0 and never exceed the corruption's largest") {
   CHECK_THROWS_WITH(choose({0.1, 0.5, 1}, {0, 0, 0}),
-                    "plugin \"probe\": level must go from 0 to 1, but goes from 0.1 to 1");
-  CHECK_THROWS_WITH(choose({0, 0.5, 0.9}, {0, 0, 0}),
-                    "plugin \"probe\": level must go from 0 to 1, but goes from 0 to 0.9");
+                    "plugin \"probe\": level must begin at 0 and end at 1 at most, but goes from 0.1 to 1");
+  CHECK_THROWS_WITH(choose({0, 0.5, 1.1}, {0, 0, 0}),
+                    "plugin \"probe\": level must begin at 0 and end at 1 at most, but goes from 0 to 1.1");
+  CHECK_THROWS_WITH(choose({0, 0.5, 1 + 1e-8}, {0, 0, 0}),
+                    "plugin \"probe\": level must begin at 0 and end at 1 at most, but goes from 0 to 1.00000001");
 }
 
 TEST_CASE("a schedule sees the clean data and the corruption") {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/diffusion/process.hpp"
 #include "tests/plugins/support.hpp"
 
 #include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
@@ -94,7 +95,7 @@ TEST_CASE("vp keeps a^2 + sigma^2 = 1, a = 1 - level / L = cos(pi t / 2)") {
   check_near(chosen.sigma, {0, std::sqrt(0.5), 1});
 }
 
-TEST_CASE("vp on the linear beta has Song et al.'s share of the image, and ends on noise alone") {
+TEST_CASE("vp on the linear beta has Song et al.'s share of the image, to its end at a(1) = 0.0066") {
   std::vector<double> level, sigma;
   Schedule(plugin("vp"), settings(plugin("vp"), "path = \"linear_beta\"")).select(TestData(2.0), 101, &level, &sigma);
   const auto log_square = [](double t) { return -0.1 * t - 9.95 * t * t; };
@@ -109,7 +110,8 @@ TEST_CASE("vp on the linear beta has Song et al.'s share of the image, and ends 
   CHECK(1 - sigma[90] * sigma[90] == Approx(0.000289).epsilon(1e-2));
   CHECK(level[0] == 0);
   CHECK(sigma[0] == 0);
-  CHECK(level[100] == 2);
+  CHECK(level[100] == Approx(2 * (1 - std::exp(-5.025))).epsilon(1e-13));
+  CHECK(1 - level[100] / 2 == Approx(0.0066).epsilon(5e-3));
   CHECK(sigma[100] == Approx(std::sqrt(1 - std::exp(-10.05))).epsilon(1e-13));
   CHECK(sigma[100] < 1);
   const Chosen slow = both("vp", "path = \"linear_beta\"\nbeta_min = 2.0\nbeta_max = 2.0", 1.0);
@@ -126,6 +128,62 @@ TEST_CASE("vp on the linear beta is where DDPM's discrete steps are") {
     CHECK(1 - sigma[k] * sigma[k] == Approx(abar).margin(1e-3));
     CHECK((1 - level[k]) * (1 - level[k]) == Approx(abar).margin(1e-3));
     abar *= 1 - (1e-4 + (0.02 - 1e-4) * k / 999);
+  }
+}
+
+TEST_CASE("every schedule but vp on the linear beta ends exactly at the corruption's largest level") {
+  for (const double largest : {1.0, 0.3, 7.0, 23.0, 1e-3}) {
+    for (const std::string id : {"linear", "log", "cosine"}) CHECK(levels(id, "", TestData(largest)).back() == largest);
+    CHECK(levels("linear", "power = 0.3", TestData(largest)).back() == largest);
+    for (const std::string id : {"edm", "flow", "vp"}) CHECK(both(id, "", largest).level.back() == largest);
+    CHECK(both("vp", "path = \"linear_beta\"", largest).level.back() < largest * 0.994);
+  }
+}
+
+namespace {
+
+// Is a step of the table longer than twice both of its neighbours? The first may be where the path begins with a bend.
+std::string jump(const std::vector<double>& values, bool bends_at_0 = false) {
+  std::vector<double> step;
+  for (size_t i = 1; i < values.size(); ++i) step.push_back(values[i] - values[i - 1]);
+  for (size_t i = bends_at_0 ? 1 : 0; i < step.size(); ++i) {
+    const double before = i > 0 ? step[i - 1] : 0, after = i + 1 < step.size() ? step[i + 1] : 0;
+    if (step[i] > 2 * std::max(before, after) * (1 + 1e-9))
+      return fmt::format("step {} is {}, between {} and {}", i, step[i], before, after);
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("no built-in schedule jumps from one point of its table to the next") {
+  CHECK(jump(levels("linear", "", TestData(4.0))) == "");
+  CHECK(jump(levels("linear", "power = 3.0", TestData(4.0))) == "");
+  CHECK(jump(levels("linear", "power = 0.5", TestData(4.0)), /*bends_at_0=*/true) == "");
+  CHECK(jump(levels("log", "", TestData(4.0)), /*bends_at_0=*/true) == "");  // from 0 to level_min
+  CHECK(jump(levels("cosine", "", TestData(4.0))) == "");
+  for (const std::string toml : {"", "saturation = 1.0", "saturation = 0.3\nsigma_max = 5.0"})
+    CHECK(jump(sigmas("geometric", toml)) == "");
+  CHECK(jump(sigmas("constant", "")) == "");
+  const TestData fading(1.0, {noise({4, 1, 2, 2}, 11)},
+                        [](const at::Tensor& x, double level) { return x * (1 - level); });
+  for (const std::string rule : {"equal_arc", "shortest_path"}) {
+    const std::string toml = "candidates = 64\nnodes = 12\nrule = \"" + rule + "\"";
+    CHECK(jump(levels("wasserstein", toml, fading)) == "");
+  }
+  for (const auto& [id, toml] : std::vector<std::pair<std::string, std::string>>{
+           {"edm", ""},
+           {"flow", ""},
+           {"vp", ""},
+           {"vp", "path = \"linear_beta\""},
+           {"vp", "path = \"linear_beta\"\nbeta_min = 0.01\nbeta_max = 4.0"},
+           {"vp", "path = \"linear_beta\"\nbeta_min = 2.0\nbeta_max = 2.0"},
+           {"vp", "path = \"linear_beta\"\nbeta_max = 40.0"}}) {
+    INFO(id << " " << toml);
+    std::vector<double> level, sigma;
+    Schedule(plugin(id), settings(plugin(id), toml)).select(TestData(2.0), path_points, &level, &sigma);
+    CHECK(jump(level) == "");
+    CHECK(jump(sigma, /*bends_at_0=*/true) == "");  // of linear_beta sqrt(beta_min t) there
   }
 }
 

@@ -1,5 +1,6 @@
 #include "core/evaluation/samples.hpp"
 
+#include <cmath>
 #include <set>
 
 #include "core/training/tensors.hpp"
@@ -69,6 +70,16 @@ TEST_CASE("the training image that a trajectory starts from is known, for the em
   const at::Tensor noise = start.x_1 - f.trained->process->corrupt(end, x_0);  // sigma_1 eps, and nothing of an image
   CHECK(std::sqrt(noise.square().mean().item<double>()) == Approx(0.06).epsilon(0.2));
   CHECK(prior_sources(Fixture({"+sample.prior=noise"}).pipeline, *f.trained, *images(), 3).empty());
+}
+
+TEST_CASE("trajectories start where the path ends, also below the corruption's largest level") {
+  const Fixture f({"corruption={type = \"scale\"}", "~noise", "+sample.seed=11",
+                   "schedule={type = \"vp\", path = \"linear_beta\", beta_min = 0.1, beta_max = 0.1}"});
+  CHECK(f.trained->process->path().level(1) == Approx(1 - std::exp(-0.05)));
+  const std::vector<int64_t> sources = prior_sources(f.pipeline, *f.trained, *images(), 20);
+  const Start start = make_prior(f.pipeline, *f.trained).draw(0, 20, at::TensorOptions(at::kDouble));
+  const at::Tensor noise = start.x_1 - read_batch(*images(), sources).to(at::kDouble) * std::exp(-0.05);
+  CHECK(std::sqrt(noise.square().mean().item<double>()) == Approx(std::sqrt(1 - std::exp(-0.1))).epsilon(0.1));
 }
 
 TEST_CASE("progress goes to the number of images, and a request to stop ends the drawing") {

@@ -5,7 +5,8 @@ namespace sdpipe {
 using namespace conformance;
 
 std::vector<LawResult> check_schedule(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
-  // The face refuses what is not monotone, not finite or has wrong ends; its sentence is the finding.
+  // The face refuses what is not monotone, not finite, does not begin at 0 or ends beyond the corruption's largest
+  // level; its sentence is the finding.
   const auto select = [&](uint32_t n) {
     const Schedule schedule(plugin, settings);
     std::pair<std::vector<double>, std::vector<double>> path;
