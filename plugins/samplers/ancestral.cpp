@@ -3,10 +3,9 @@
 // Every kappa from 0 to sigma_s / sigma_t has the right law of x_s given x_0; which one is the posterior depends on how
 // x_t came from x_s:
 //
-//   accumulating   noise only adds up, x_t = C_t x_0 + (sigma_s's noise) + more: kappa = sigma_s^2 / sigma_t^2. The
-//   mean
-//                  is momentum's; momentum's noise is too large by sigma_t / sigma_s, which vanishes only as the steps
-//                  grow small
+//   accumulating   noise only adds up, so that sigma_t eps is sigma_s eps and more: kappa = sigma_s^2 / sigma_t^2. The
+//                  mean is momentum's; momentum's noise is too large by sigma_t / sigma_s, which vanishes only as the
+//                  steps grow small
 //   markov         x_t = (a_t / a_s) x_s + noise, so that noise fades with the image: kappa = (a_t / a_s) sigma_s^2 /
 //                  sigma_t^2, for C_t = a(t) I alone. DDPM: Ho, Jain, Abbeel (arXiv 2006.11239), equations 6 and 7
 //
