@@ -11,6 +11,7 @@
 #include "core/cli/stages.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/config/resolved.hpp"
+#include "core/config/warnings.hpp"
 #include "core/diffusion/assembly.hpp"
 #include "core/report/ablation_report.hpp"
 #include "core/report/ablation_table.hpp"
@@ -253,6 +254,7 @@ int ablate(Session& session, const AblateArguments& arguments) {
   constexpr std::string_view remedy = "here only [sampler], [sample], [[ablate]] and run.threads can change";
   require_same_kind(run, experiment, remedy);
   require_same_runs(session, run, experiment, remedy);
+  warn_of(warnings_of(experiment));
   try {
     run_ablation(session, experiment, open_data(experiment.base), run, arguments.json);
   } catch (const Cancelled&) {

@@ -3,6 +3,7 @@
 
 #include "core/base/text.hpp"
 #include "core/cli/verbs.hpp"
+#include "core/config/warnings.hpp"
 #include "core/diffusion/assembly.hpp"
 #include "core/report/ablation_table.hpp"
 #include "core/report/experiment_report.hpp"
@@ -76,6 +77,7 @@ void print_cells(const Experiment& experiment) {
 
 int check(Session& session, const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   const Experiment experiment = session.load_experiment(file, overrides);
+  warn_of(warnings_of(experiment));
   const Pipeline& base = experiment.base;
   const auto source = open_source(data_options(base));
   fmt::print("run       {} -> {}\n", base.run.text("name"), (session.runs / base.run.text("name")).string());

@@ -13,6 +13,7 @@
 #include "core/cli/signals.hpp"
 #include "core/cli/stages.hpp"
 #include "core/cli/verbs.hpp"
+#include "core/config/warnings.hpp"
 #include "core/diffusion/assembly.hpp"
 #include "core/evaluation/image_quality.hpp"
 #include "core/evaluation/restored.hpp"
@@ -306,6 +307,7 @@ int restore(Session& session, const RestoreArguments& arguments) {
   check_arguments(arguments);
   try {
     FoundRun found = find_run(session, arguments.run, words_of(arguments, true));
+    warn_of(warnings_of(found.pipeline));
     StoredCheckpoint checkpoint = checkpoint_of(found);
     return RestoreVerb(session, arguments, std::move(found), std::move(checkpoint)).execute();
   } catch (const Cancelled&) {

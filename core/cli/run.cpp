@@ -6,6 +6,7 @@
 #include "core/cli/stages.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/config/resolved.hpp"
+#include "core/config/warnings.hpp"
 #include "core/host/services.hpp"
 #include "core/report/experiment_report.hpp"
 
@@ -62,6 +63,7 @@ void require_same_runs(Session& session, const fs::path& run, const Experiment& 
 int run(Session& session, const RunArguments& arguments) {
   install_stop_handlers();
   const Experiment experiment = session.load_experiment(arguments.file, arguments.overrides);
+  warn_of(warnings_of(experiment));
   const fs::path place = session.runs / experiment.base.run.text("name");
   if (arguments.fresh) {
     if (const fs::path aside = move_run_aside(place); !aside.empty())

@@ -3,6 +3,7 @@
 #include "core/base/files.hpp"
 #include "core/cli/signals.hpp"
 #include "core/cli/verbs.hpp"
+#include "core/config/warnings.hpp"
 #include "core/diffusion/assembly.hpp"
 #include "core/evaluation/samples.hpp"
 
@@ -14,6 +15,7 @@ int sample(Session& session, const SampleArguments& arguments) {
   install_stop_handlers();
   const FoundRun found = find_run(session, arguments.run, arguments.overrides);
   const Pipeline& pipeline = found.pipeline;
+  warn_of(warnings_of(pipeline));
   StoredCheckpoint checkpoint = checkpoint_of(found);
   const Model model = make_model(pipeline, stored_shape(checkpoint));
   const auto trained = load_trained(pipeline, std::move(checkpoint), model);

@@ -63,6 +63,10 @@ void Session::use(const Pipeline& pipeline) const {
   at::set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
 }
 
+void warn_of(const std::vector<Problem>& warnings) {
+  for (const Problem& warning : warnings) log_warning(warning.render());
+}
+
 FoundRun find_run(Session& session, const fs::path& path, const std::vector<std::string>& overrides) {
   const fs::path whole = fs::weakly_canonical(path);
   const bool is_checkpoint = fs::exists(whole / "MANIFEST.json");

@@ -34,6 +34,9 @@ struct Session {
   std::unique_ptr<Registry> registry_;
 };
 
+// Logs what a pipeline file had better not say (core/config/warnings.hpp); for the verbs that act on it.
+void warn_of(const std::vector<Problem>& warnings);
+
 // What `sdpipe run` and `sdpipe sample` find of an earlier run: its folder, and the pipeline it was made with.
 struct FoundRun {
   std::filesystem::path folder;                     // runs/NAME

@@ -123,7 +123,7 @@ class GridCheck {
     for (const Param& param : sample_schema()) {
       const Table::Entry* entry = table->find(param.key);
       if (!entry || param.key == "count" || param.key == "batch") continue;
-      SampleAxis axis{param.key, {}};
+      SampleAxis axis{param.key, {}, entry->value.where};
       for (const Value& value : list_of(*entry, "sample." + param.key, "the pipeline's own")) {
         if (auto setting = checked(sample_schema(), param.key, value, "table \"ablate.sample\""))
           axis.values.push_back(std::move(*setting));

@@ -23,6 +23,7 @@ struct Variant {
 struct SampleAxis {
   std::string key;
   std::vector<Setting> values;  // one at least
+  Position where;               // of the values
 };
 
 struct AblationGrid {

@@ -54,6 +54,30 @@ TEST_CASE("a bad pipeline exits with 2, says all that is wrong, and creates noth
   CHECK_FALSE(fs::exists(own / "runs"));
 }
 
+TEST_CASE("clamp under a loss that leaves a part free is warned of, with its place, and hinders nothing") {
+  const Words clamped = {"train.loss_at=corrupted", "sample.clamp=true"};
+  const std::string expected =
+      "warning: <command line>#2:1:14: sample.clamp = true with train.loss_at = \"corrupted\": clamp changes what the "
+      "loss left free into what the sampler uses; set sample.clamp = false\n  1 | sample.clamp=true\n    |             "
+      " "
+      "^\n";
+  const Outcome outcome = place().sdpipe({"check", "tiny.toml", clamped[0], clamped[1]});
+  CHECK(outcome.code == 0);
+  CHECK(outcome.err == expected);
+  CHECK(contains(outcome.out, "loss at corrupted"));
+  CHECK(place().sdpipe({"check", "tiny.toml", "sample.clamp=true"}).err == "");
+  CHECK(place().sdpipe({"check", "tiny.toml", clamped[0]}).err == "");
+  const Workplace own;
+  const Outcome ran = own.sdpipe({"run", "tiny.toml", "--quiet", clamped[0], clamped[1], "train.images=8"});
+  CHECK(ran.code == 0);
+  CHECK(ran.err == expected);
+  const Outcome drawn = own.sdpipe({"sample", "runs/tiny", "--quiet", "sample.count=2"});
+  CHECK(drawn.code == 0);
+  CHECK(contains(drawn.err, "resolved.toml:"));
+  CHECK(contains(drawn.err, ": sample.clamp = true with train.loss_at = \"corrupted\": clamp changes what"));
+  CHECK(own.sdpipe({"sample", "runs/tiny", "--quiet", "sample.count=2", "sample.clamp=false"}).err == "");
+}
+
 TEST_CASE("a parameter that its plugin refuses is placed in the file") {
   const Outcome outcome = place().sdpipe({"check", "tiny.toml", "model.groups=3"});
   CHECK(outcome.code == 2);
@@ -81,7 +105,7 @@ TEST_CASE("check prints the plan and creates nothing") {
                            "data      256 images of 1 x 8 x 8 from \"data/train-images-idx3-ubyte\" (idx)\n",
                            "corrupt   heat_blur, level 0 to 2 px\n", "schedule  levels by linear, noise by geometric\n",
                            "model     unet, 9,153 parameters\n",
-                           "train     1,600 images in 200 batches of 8, loss at corrupted with weight uniform\n",
+                           "train     1,600 images in 200 batches of 8, loss at clean with weight uniform\n",
                            "sample    9 images by ancestral, 4 steps, 4 evaluations each, prior empirical\n",
                            "threads   1, device cpu, precision float32\n"}) {
     CAPTURE(line, outcome.out);
