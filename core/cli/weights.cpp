@@ -13,9 +13,11 @@
 #include "core/cli/verbs.hpp"
 #include "core/config/resolved.hpp"
 #include "core/diffusion/assembly.hpp"
+#include "core/diffusion/parametrisation.hpp"
 #include "core/host/services.hpp"
 #include "core/report/numbers.hpp"
 #include "core/training/diffusers_config.hpp"
+#include "core/training/tensors.hpp"
 #include "core/training/weight_names.hpp"
 
 namespace sdpipe {
@@ -77,6 +79,35 @@ std::string trained_table(Session& session, const WeightSource& source) {
         fmt::format("which [model] the weights were trained with is not known, and so not compared: {}", e.what()));
     return "";
   }
+}
+
+std::string parametrisation_of(const Pipeline& pipeline) {
+  return pipeline.train ? pipeline.train->text("parametrisation") : "residual";
+}
+
+// Imported weights say x0_hat - x_t, and what another parametrisation needs beside them is not imported.
+void require_residual(const Pipeline& pipeline) {
+  const std::string name = parametrisation_of(pipeline);
+  if (name == "residual") return;
+  throw UsageError(
+      Problem{pipeline.train->at("parametrisation").where,
+              fmt::format("imported weights predict x0_hat - x_t, which train.parametrisation = \"{}\" would "
+                          "take for something else; leave it at \"residual\"",
+                          name)}
+          .render());
+}
+
+void require_residual(const WeightSource& source) {
+  if (source.kind != WeightSource::Kind::checkpoint) return;
+  const fs::path file = source.place / "process.safetensors";
+  const Parametrisation stored =
+      Parametrisation::from(unpack_tensors(read_file(file), file.string()), source.sample, file.string());
+  if (stored.name() == "residual") return;
+  throw UsageError(
+      fmt::format("{} was trained with train.parametrisation = \"{}\", whose numbers are not imported with the "
+                  "weights; import from a "
+                  "run with \"residual\"",
+                  source.place.string(), stored.name()));
 }
 
 void tell(const WeightSource& source, const Pipeline& pipeline, const FittedWeights& weights) {
@@ -221,9 +252,11 @@ int weights_import(Session& session, const ImportArguments& arguments) {
   const fs::path run = session.runs / experiment.base.run.text("name");
   if (!arguments.fresh) refuse_existing_run(run);
   if (fs::exists(run)) const RunFolder not_in_use(run);  // said before the work, not at its end
-  const WeightSource source = open_weights(arguments.source, arguments.raw);
-  const auto images = std::shared_ptr<const Source>(open_source(data_options(experiment.base)));
   std::vector<Single> singles = singles_of(experiment);
+  for (const Single& single : singles) require_residual(*single.pipeline);
+  const WeightSource source = open_weights(arguments.source, arguments.raw);
+  require_residual(source);
+  const auto images = std::shared_ptr<const Source>(open_source(data_options(experiment.base)));
   for (Single& single : singles) single.weights = fitted_to(*single.pipeline, source, sample_shape(images->shape()));
   tell(source, *singles.front().pipeline, singles.front().weights);
   warn_of_other_settings(session, source, singles);
@@ -237,6 +270,11 @@ int weights_export(Session& session, const ExportArguments& arguments) {
     throw UsageError(fmt::format("--format must be safetensors or diffusers, not {}", arguments.format));
   const bool diffusers = arguments.format == "diffusers";
   const FoundRun found = find_run(session, arguments.run, {});
+  if (const std::string name = parametrisation_of(found.pipeline); name != "residual")
+    throw UsageError(fmt::format(
+        "{} was trained with train.parametrisation = \"{}\": its weights do not predict x0_hat - x_t, and mean nothing "
+        "without the run; sample from the run itself",
+        found.folder.string(), name));
   check_target(arguments, diffusers);
   const WeightSource source = open_weights(arguments.run, arguments.raw);
   const PluginChoice& model = found.pipeline.model;

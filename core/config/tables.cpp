@@ -102,6 +102,8 @@ const Schema& train_schema() {
       choice("loss_at", {"clean", "corrupted", "next"}, "Where x0_hat and x_0 are compared: under I, C_t or C_s"),
       real("next_step", 0.25, {0, 1, true}, "", "loss_at = next: s = max(t - next_step u, 0), u uniform in [0, 1]"),
       real("clean_weight", 0.0, kFrom0, "", "Adds clean_weight sigma_t^-1 |x0_hat - x_0|^2 to what loss_at says"),
+      choice("parametrisation", {"residual", "scaled", "linear"},
+             "What the network's output means: x0_hat = x_t + F, or scaled by time, or beside the linear estimate"),
       real("t_min", 1e-3, kFrom0Below1, "", "Training draws t between this and 1"),
       choice("times", {"uniform", "low_discrepancy", "importance"},
              "How: each alone, evenly over every batch, or by measured loss with weights that make up for it"),

@@ -18,6 +18,9 @@ namespace sdpipe {
 
 inline constexpr uint32_t path_points = 1025;
 
+// Standard deviation of the error that rounding to bytes leaves in [-1, 1]: no image file holds less noise.
+inline constexpr double byte_noise = 2.0 / 255 / 3.4641016151377544;
+
 // level(t) and sigma(t), linear between equally spaced times: what schedules choose and checkpoints keep.
 class Path {
  public:
@@ -30,9 +33,10 @@ class Path {
   // The t of a given sigma; sigma must rise strictly.
   double time_of_sigma(double sigma) const;
   bool sigma_rises_strictly() const;
+  // The value at t of any table over equally spaced times, two at least.
+  static double interpolate(const std::vector<double>& values, double t);
 
  private:
-  static double interpolate(const std::vector<double>& values, double t);
   std::vector<double> level_, sigma_;
 };
 

@@ -2,8 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -33,51 +31,6 @@ LinearMap Measurement::map() const {
 
 at::Tensor Measurement::observe(const at::Tensor& x_0, uint64_t seed, std::span<const uint64_t> sample) const {
   return apply(x_0).add_(normal_like(x_0, seed, Purpose::restoration, sample, 0, 0), sigma());
-}
-
-namespace {
-
-// One number a sample, as (batch, 1, 1, 1) in float64.
-at::Tensor dot(const at::Tensor& a, const at::Tensor& b) {
-  return (a * b).flatten(1).sum(at::IntArrayRef{1}, /*keepdim=*/false, at::kDouble).view({-1, 1, 1, 1});
-}
-
-// 0 where there is nothing to divide by: a direction that A and the penalty do not see, or a sample that is solved.
-at::Tensor ratio(const at::Tensor& over, const at::Tensor& under) {
-  return at::where(under > 0, over / under, at::zeros_like(under));
-}
-
-}  // namespace
-
-at::Tensor least_squares(const LinearMap& a, const Penalty& penalty, const at::Tensor& r,
-                         const ConjugateLimits& limits) {
-  const bool with_c = penalty.corrupted > 0;
-  at::Tensor d = at::zeros_like(r), misfit = r.clone(), c_d = at::zeros_like(r), c_p = c_d;
-  at::Tensor s = a.adjoint(r), p = s;  // s: minus half the gradient
-  at::Tensor gamma = dot(s, s);
-  const at::Tensor solved = gamma * (limits.tolerance * limits.tolerance);
-  for (int64_t i = 0; i < limits.iterations; ++i) {
-    const at::Tensor open = gamma > solved;
-    if (!open.any().item<bool>()) break;
-    const at::Tensor a_p = a.apply(p);
-    at::Tensor curvature = dot(a_p, a_p) + dot(p, p) * penalty.identity;
-    if (with_c) {
-      c_p = penalty.c.apply(p);
-      curvature = curvature + dot(c_p, c_p) * penalty.corrupted;
-    }
-    const at::Tensor alpha = (ratio(gamma, curvature) * open).to(r.scalar_type());
-    d.add_(alpha * p);
-    misfit.sub_(alpha * a_p);
-    s = a.adjoint(misfit) - d * penalty.identity;
-    if (with_c) {
-      c_d = c_d + alpha * c_p;
-      s.sub_(penalty.c.adjoint(c_d), penalty.corrupted);
-    }
-    const at::Tensor next = dot(s, s);
-    p = s + ratio(next, gamma).to(r.scalar_type()) * p;
-    gamma = next;
-  }
-  return d;
 }
 
 at::Tensor pseudo_inverse(const Measurement& a, const at::Tensor& y, const ConjugateLimits& limits) {
@@ -148,12 +101,6 @@ Penalty penalty_of(const Measurement& a, const Process& process, const Points& a
   return {sigma_y * sigma_y, sigma_y * sigma_y / (sigma_t * sigma_t), map_of(process, at)};
 }
 
-// x -> outer(inner(x))
-LinearMap product(LinearMap outer, LinearMap inner) {
-  return {[=](const at::Tensor& x) { return outer.apply(inner.apply(x)); },
-          [=](const at::Tensor& x) { return inner.adjoint(outer.adjoint(x)); }};
-}
-
 }  // namespace
 
 LinearMap root_of(const ImageLaw& law, const at::Tensor& like) {
@@ -188,12 +135,14 @@ GuidedDenoiser::Estimate GuidedDenoiser::estimate(const Points& at, const at::Te
   CallScope scope;
   scope.corruption = &process_.corruption();
   const ModelCall call{params_, at, scope};
-  auto [f, saved] = model_.forward_saving(call, x_t);
+  const Preconditioning around = parametrisation_.at(process_, at, x_t);
+  const at::Tensor input = around.input(x_t);
+  auto [f, saved] = model_.forward_saving(call, input);
   Estimate e;
-  e.x0_hat = f + x_t;
+  e.x0_hat = around.x0_hat(x_t, f);
   e.misfit = y_ - a_.apply(e.x0_hat);
   const at::Tensor u = a_.adjoint(e.misfit);
-  e.v = model_.vjp(call, x_t, saved, u, nullptr, /*want_gx=*/true) + u;
+  e.v = around.to_x_t(u, model_.vjp(call, input, saved, around.to_output(u), nullptr, /*want_gx=*/true));
   return e;
 }
 
@@ -201,13 +150,13 @@ at::Tensor GuidedDenoiser::x0_hat(const Points& at, const at::Tensor& x_t) const
   const Estimate e = estimate(at, x_t);
   const Penalty penalty = penalty_of(a_, process_, at);
   const at::Tensor a_v = a_.apply(e.v);
-  at::Tensor curvature = dot(a_v, a_v) + dot(e.v, e.v) * penalty.identity;
+  at::Tensor curvature = dot_of_samples(a_v, a_v) + dot_of_samples(e.v, e.v) * penalty.identity;
   if (penalty.corrupted > 0) {
     const at::Tensor c_v = penalty.c.apply(e.v);
-    curvature = curvature + dot(c_v, c_v) * penalty.corrupted;
+    curvature = curvature + dot_of_samples(c_v, c_v) * penalty.corrupted;
   }
   // Never backwards, should the network's Jacobian point there.
-  const at::Tensor alpha = ratio(dot(e.misfit, a_v), curvature).clamp_min(0) * strength_;
+  const at::Tensor alpha = ratio_or_zero(dot_of_samples(e.misfit, a_v), curvature).clamp_min(0) * strength_;
   return e.x0_hat + alpha.to(x_t.scalar_type()) * e.v;
 }
 

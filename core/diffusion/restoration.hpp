@@ -17,17 +17,10 @@
 // (Chung et al., arXiv 2209.14687), for S = I; the length of its step is ours: the minimum of Q in that direction.
 #pragma once
 
+#include "core/diffusion/least_squares.hpp"
 #include "core/diffusion/trajectory.hpp"
 
 namespace sdpipe {
-
-// Standard deviation of the error that rounding to bytes leaves in [-1, 1]: no image file holds less noise.
-inline constexpr double byte_noise = 2.0 / 255 / 3.4641016151377544;
-
-// A linear map of a batch, sample by sample, and its transpose.
-struct LinearMap {
-  std::function<at::Tensor(const at::Tensor&)> apply, adjoint;
-};
 
 // y = A x_0 + sigma_y n for a batch: A = corruption at one level, with a key for each sample.
 class Measurement {
@@ -47,25 +40,6 @@ class Measurement {
   std::shared_ptr<const Corruption> corruption_;
   Points at_;
 };
-
-// When conjugate gradients end: where the gradient has fallen to `tolerance` of its first length, for every sample, or
-// after `iterations`, each of which costs one A, one A^T and, with a penalty on C d, one C and one C^T.
-struct ConjugateLimits {
-  double tolerance = 1e-4;
-  int64_t iterations = 50;
-};
-
-// identity |d|^2 + corrupted |C d|^2
-struct Penalty {
-  double identity = 0, corrupted = 0;
-  LinearMap c = {};  // needed where corrupted > 0
-};
-
-// The d that minimises |r - A d|^2 + penalty(d), for each sample of the batch by itself; the shortest one where there
-// are several. Least-squares conjugate gradients (Hestenes and Stiefel 1952) from d = 0, on apply and adjoint alone;
-// finite for singular A, also where no d fits r.
-at::Tensor least_squares(const LinearMap& a, const Penalty& penalty, const at::Tensor& r,
-                         const ConjugateLimits& limits = {});
 
 // A^T (A A^T + sigma_y^2 I)^-1 y: what y alone says, for white data of unit variance. A^+ y where sigma_y is 0.
 at::Tensor pseudo_inverse(const Measurement& a, const at::Tensor& y, const ConjugateLimits& limits = {1e-6, 200});
@@ -129,7 +103,7 @@ class GuidedDenoiser : public Denoiser {
   struct Estimate {
     at::Tensor x0_hat;  // uncorrected
     at::Tensor misfit;  // y - A x0_hat
-    at::Tensor v;       // (I + J_f)^T A^T misfit, x0_hat = x_t + f(x_t), by the model's vjp
+    at::Tensor v;       // J^T A^T misfit, J the derivative of x0_hat in x_t, by the model's vjp
   };
   Estimate estimate(const Points& at, const at::Tensor& x_t) const;
 

@@ -10,7 +10,8 @@ namespace sdpipe {
 at::Tensor Denoiser::x0_hat(const Points& at, const at::Tensor& x_t) const {
   CallScope scope;
   scope.corruption = &process_.corruption();
-  return model_.forward({params_, at, scope}, x_t).add_(x_t);
+  const Preconditioning around = parametrisation_.at(process_, at, x_t);
+  return around.x0_hat(x_t, model_.forward({params_, at, scope}, around.input(x_t)));
 }
 
 std::vector<double> sampling_nodes(const Path& path, int64_t steps, const std::string& spacing, double t_min) {

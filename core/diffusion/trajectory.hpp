@@ -3,16 +3,16 @@
 
 #include <functional>
 
-#include "core/diffusion/process.hpp"
+#include "core/diffusion/parametrisation.hpp"
 
 namespace sdpipe {
 
-// x0_hat = E[x_0 | x_t] = x_t + f(x_t, t), as a network or an exact model estimates it. What restores images
-// (restoration.hpp) corrects it, so that every sampler can be used for that too.
+// x0_hat = E[x_0 | x_t] as a network or an exact model estimates it: x_t + f(x_t, t), or what parametrisation.hpp says.
+// What restores images (restoration.hpp) corrects it, so that every sampler can be used for that too.
 class Denoiser {
  public:
-  Denoiser(const Model& model, const ParamSet& params, const Process& process)
-      : model_(model), params_(params), process_(process) {}
+  Denoiser(const Model& model, const ParamSet& params, const Process& process, Parametrisation parametrisation = {})
+      : model_(model), params_(params), process_(process), parametrisation_(std::move(parametrisation)) {}
   virtual ~Denoiser() = default;
   virtual at::Tensor x0_hat(const Points& at, const at::Tensor& x_t) const;
   const Process& process() const { return process_; }
@@ -21,6 +21,7 @@ class Denoiser {
   const Model& model_;
   const ParamSet& params_;
   const Process& process_;
+  Parametrisation parametrisation_;
 };
 
 // The N times of a run with N steps, increasing, the last is 1. `spacing` = "uniform": k/N; "log_sigma" and "rho" (7):

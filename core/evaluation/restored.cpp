@@ -69,7 +69,7 @@ const std::vector<std::string>& restoration_methods() {
 
 Restored restore_images(const Pipeline& pipeline, const Model& model, const TrainedModel& trained,
                         const Observation& seen, const RestoreRequest& request) {
-  const Denoiser denoiser(model, trained.ema.for_model(), *trained.process);
+  const Denoiser denoiser = trained.denoiser(model);
   const Sampler sampler = make_sampler(pipeline.sampler);
   std::optional<PosteriorSampling> posterior;  // "reverse" has no use for a prior, which the run may be too old for
   if (request.method != "reverse") posterior.emplace(pipeline, trained);

@@ -68,7 +68,7 @@ void require_finite(const at::Tensor& x, const PluginChoice& sampler, int64_t fi
 SampleSet draw_samples(const Pipeline& pipeline, const Model& model, const TrainedModel& trained,
                        const PluginChoice& choice, const SampleRequest& request) {
   const Prior prior = make_prior(pipeline, trained);
-  const Denoiser denoiser(model, trained.ema.for_model(), *trained.process);
+  const Denoiser denoiser = trained.denoiser(model);
   const Sampler sampler = make_sampler(choice);
   TrajectoryOptions options;
   options.nodes = sampling_nodes(trained.process->path(), pipeline.sample);
@@ -142,7 +142,7 @@ int64_t count_nfe(const PluginChoice& choice, int64_t steps) {
 
 AlongPath along_path(const Model& model, const TrainedModel& trained, const at::Tensor& x_0,
                      const std::vector<double>& times, uint64_t seed) {
-  const Denoiser denoiser(model, trained.ema.for_model(), *trained.process);
+  const Denoiser denoiser = trained.denoiser(model);
   std::vector<uint64_t> numbers(static_cast<size_t>(x_0.size(0))), keys;
   std::iota(numbers.begin(), numbers.end(), uint64_t{0});
   for (const uint64_t n : numbers) keys.push_back(key_of(seed, n));

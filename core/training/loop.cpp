@@ -80,6 +80,20 @@ PriorStatistics prior_of(const StoredCheckpoint& checkpoint, const NamedTensors&
       fmt::format("{}: \"prior.mean\" is missing or misshapen", (checkpoint.folder / "process.safetensors").string()));
 }
 
+std::string parametrisation_of(const Pipeline& pipeline) {
+  return pipeline.train ? pipeline.train->text("parametrisation") : "residual";
+}
+
+// Weights mean something else under another parametrisation.
+void require_same_parametrisation(const Pipeline& pipeline, const Parametrisation& stored, const std::string& file) {
+  const std::string wanted = parametrisation_of(pipeline);
+  if (stored.name() == wanted) return;
+  throw CheckpointError(fmt::format(
+      "{}: these weights were trained with train.parametrisation = \"{}\", and the pipeline says \"{}\"; set "
+      "train.parametrisation = \"{}\", or train anew with --fresh",
+      file, stored.name(), wanted, stored.name()));
+}
+
 void apply_precision(const Pipeline& pipeline, const Layout& layout, FlatParameters& weights) {
   if (narrows_parameters(pipeline)) weights.narrow(layout);
 }
@@ -107,9 +121,12 @@ std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, StoredCheck
   apply_precision(pipeline, layout, ema);
   auto corruption = make_corruption(pipeline, prior.mean.sizes().vec());
   Path path(table_from(process, "path.level", path_points, file), table_from(process, "path.sigma", path_points, file));
+  Parametrisation parametrisation = Parametrisation::from(process, prior.mean.sizes().vec(), file);
+  require_same_parametrisation(pipeline, parametrisation, file);
   return std::make_unique<TrainedModel>(TrainedModel{
       std::make_shared<Process>(std::move(corruption), std::move(path)), std::move(prior), layout, std::move(ema),
-      state_from(content_of(checkpoint, "state.json"), (checkpoint.folder / "state.json").string())});
+      state_from(content_of(checkpoint, "state.json"), (checkpoint.folder / "state.json").string()),
+      std::move(parametrisation)});
 }
 
 TrainingLoop::TrainingLoop(const Pipeline& pipeline, std::shared_ptr<const Source> source, const Model& model,
@@ -170,7 +187,11 @@ void TrainingLoop::begin(const std::atomic<bool>& stop, const NamedTensors* weig
   apply_precision(pipeline_, layout, ema);
   PriorStatistics prior = PriorStatistics::estimate(data, process->path().level(1));
   prior.mixture = fit_start(prior, *process, stop);
-  trained_ = std::make_unique<TrainedModel>(TrainedModel{process, std::move(prior), layout, std::move(ema), {}});
+  Parametrisation parametrisation =
+      Parametrisation::estimate(parametrisation_of(pipeline_), *process, data, seed_, &stop);
+  if (const std::string note = parametrisation.describe(); !note.empty()) log_info(note);
+  trained_ = std::make_unique<TrainedModel>(
+      TrainedModel{process, std::move(prior), layout, std::move(ema), {}, std::move(parametrisation)});
   trained_->state.threads = at::get_num_threads();
   require_samplable();
   cut_log(folder_.metrics_file(), [](const std::string&) { return false; });
@@ -289,13 +310,25 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
   }
 }
 
-// x_t = C_t x_0 + sigma_t eps; x0_hat = x_t + f(x_t); the loss and its gradient; the model's vjp; one update.
+// x_t = C_t x_0 + sigma_t eps; x0_hat from the network's output; the loss and its gradient; the model's vjp.
+Loss loss_with_gradients(const Model& model, const ModelCall& call, const Process& process,
+                         const Parametrisation& parametrisation, const Objective& objective, const TrainingDraw& draw,
+                         const at::Tensor& x_0, const ParamSet& gradients) {
+  const at::Tensor x_t = process.noisy(draw.at, x_0, draw.eps);
+  const Preconditioning around = parametrisation.at(process, draw.at, x_t);
+  const at::Tensor input = around.input(x_t);
+  auto [f, saved] = model.forward_saving(call, input);
+  Loss loss = objective.loss(draw, around.x0_hat(x_t, f), x_0);
+  model.vjp(call, input, saved, around.to_output(loss.gradient), &gradients, false);
+  return loss;
+}
+
+// One batch, its loss and gradients, one update.
 double TrainingLoop::step(const Objective& objective, const Batch& batch) {
   TrainedModel& m = *trained_;
   const at::Tensor x_0 = batch.images.to(params_->flat().options());
   const TrainingDraw draw =
       objective.draw(x_0, seed_, static_cast<uint64_t>(batch.first), static_cast<uint32_t>(m.state.step), losses_);
-  const at::Tensor x_t = m.process->noisy(draw.at, x_0, draw.eps);
   CallScope scope;
   scope.corruption = &m.process->corruption();
   scope.random.seed = seed_;
@@ -303,9 +336,8 @@ double TrainingLoop::step(const Objective& objective, const Batch& batch) {
   scope.random.sample = draw.sample;
   scope.random.step = static_cast<uint32_t>(m.state.step);
   const ModelCall call{params_->for_model(), draw.at, scope, true};
-  auto [f, saved] = model_.forward_saving(call, x_t);
-  const Loss loss = objective.loss(draw, f.add_(x_t), x_0);
-  model_.vjp(call, x_t, saved, loss.gradient, &gradients_->views(), false);
+  const Loss loss =
+      loss_with_gradients(model_, call, *m.process, m.parametrisation, objective, draw, x_0, gradients_->views());
   const double norm = flat_norm(gradients_->flat());
   const double lr = learning_rate(optimizer_, m.state.images, x_0.size(0));
   ++m.state.step;
@@ -375,6 +407,7 @@ void TrainingLoop::log_window(double loss, double gradient_norm, double lr) {
 void TrainingLoop::save() const {
   const TrainedModel& m = *trained_;
   NamedTensors process = m.prior.named();
+  process.merge(m.parametrisation.named());
   process["path.level"] = table_tensor(m.process->path().levels());
   process["path.sigma"] = table_tensor(m.process->path().sigmas());
   FileContents files = {{"process.safetensors", pack_tensors(process)},

@@ -7,6 +7,7 @@
 #include "core/config/pipeline.hpp"
 #include "core/data/loader.hpp"
 #include "core/diffusion/objective.hpp"
+#include "core/diffusion/trajectory.hpp"
 #include "core/training/optimizer.hpp"
 #include "core/training/parameters.hpp"
 #include "core/training/run_folder.hpp"
@@ -37,7 +38,17 @@ struct TrainedModel {
   Layout layout;
   FlatParameters ema;
   TrainingState state;
+  Parametrisation parametrisation = {};
+
+  // With the averaged weights; borrows this and the model.
+  Denoiser denoiser(const Model& model) const { return {model, ema.for_model(), *process, parametrisation}; }
 };
+
+// The loss of one step that has been drawn, and its gradient for every trained parameter, which is written into
+// `gradients`. `call` is that of the training: with the raw weights, at the points of the draw.
+Loss loss_with_gradients(const Model& model, const ModelCall& call, const Process& process,
+                         const Parametrisation& parametrisation, const Objective& objective, const TrainingDraw& draw,
+                         const at::Tensor& x_0, const ParamSet& gradients);
 
 class TrainingLoop {
  public:

@@ -281,3 +281,25 @@ TEST_CASE("info says what an exported file holds, as text and as JSON") {
   CHECK(again.code == 0);
   CHECK_FALSE(contains(again.err, "warning"));
 }
+
+TEST_CASE("weights go neither into nor out of a run whose network says anything but x0_hat - x_t") {
+  check_refusal(
+      {"import", "tiny.toml", "runs/tiny", "run.name=other", "train.parametrisation=scaled"}, 2,
+      "<command line>#2:1:23: imported weights predict x0_hat - x_t, which train.parametrisation = \"scaled\" "
+      "would take for something else; leave it at \"residual\"\n  1 | train.parametrisation=scaled\n    |       "
+      "                ^");
+  CHECK_FALSE(fs::exists(place() / "runs/other"));
+  succeed(place().sdpipe({"run", "tiny.toml", "run.name=scaled", "train.images=32", "train.parametrisation=scaled"}));
+  const Outcome out = weights({"export", "runs/scaled", "scaled.safetensors"});
+  CHECK(out.code == 2);
+  CHECK(contains(out.err,
+                 "runs/scaled was trained with train.parametrisation = \"scaled\": its weights do not predict "
+                 "x0_hat - x_t, and mean nothing without the run; sample from the run itself\n"));
+  CHECK_FALSE(fs::exists(place() / "scaled.safetensors"));
+  const Outcome in = weights({"import", "tiny.toml", "runs/scaled", "run.name=other"});
+  CHECK(in.code == 2);
+  CHECK(contains(in.err,
+                 "was trained with train.parametrisation = \"scaled\", whose numbers are not imported with the "
+                 "weights; import from a run with \"residual\"\n"));
+  CHECK_FALSE(fs::exists(place() / "runs/other"));
+}

@@ -69,6 +69,7 @@ weight = "inverse_sigma"
 loss_at = "clean"
 next_step = 0.25
 clean_weight = 0.0
+parametrisation = "residual"
 t_min = 0.001
 times = "uniform"
 ema_decay = 0.9999
@@ -130,7 +131,8 @@ TEST_CASE(
   const Pipeline before = parse(old);
   CHECK(before.train->text("weight") == "inverse_variance");
   CHECK(before.train->text("loss_at") == "corrupted");
-  const Keys today = {"train.weight=inverse_variance", "train.loss_at=corrupted", "train.clean_weight=0"};
+  const Keys today = {"train.weight=inverse_variance", "train.loss_at=corrupted", "train.clean_weight=0",
+                      "train.parametrisation=residual"};
   CHECK(identity_differences(before, parse(kExample, today)).empty());
   CHECK(identity_differences(before, parse(kExample)) == Keys{"train.weight", "train.loss_at"});
 }

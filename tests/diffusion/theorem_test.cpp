@@ -99,26 +99,36 @@ struct Design {
 // The host's own loss and gradient on the design, all samples at one time.
 class DesignLoss {
  public:
-  DesignLoss(const Process& process, LossAt loss_at, const GaussianData& data, double t, double clean_weight = 0)
+  DesignLoss(const Process& process, LossAt loss_at, const GaussianData& data, double t, double clean_weight = 0,
+             const Parametrisation& parametrisation = {})
       : objective_(process, {Weight::inverse_variance, loss_at, 0.25, 1e-3, Times::uniform, 1, clean_weight}),
-        design_(data) {
+        design_(data),
+        is_residual_(parametrisation.name() == "residual") {
     draw_ = objective_.draw(design_.x_0, 1, 0, 0);
     draw_.at = At(process, t, Design::n).points;
     x_t_ = process.noisy(draw_.at, design_.x_0, design_.eps);
+    around_ = parametrisation.at(process, draw_.at, x_t_);
   }
   double value(const LinearNetwork& f) const { return loss(f).value; }
   // With respect to (A, b), flat.
   at::Tensor gradient(const LinearNetwork& f) const {
-    const at::Tensor inputs = at::cat({as_rows(x_t_), at::ones({Design::n, 1}, at::kDouble)}, 1);
-    return at::matmul(as_rows(loss(f).gradient).t(), inputs).flatten();
+    const at::Tensor inputs = at::cat({as_rows(around_.input(x_t_)), at::ones({Design::n, 1}, at::kDouble)}, 1);
+    return at::matmul(as_rows(around_.to_output(loss(f).gradient)).t(), inputs).flatten();
   }
 
  private:
-  Loss loss(const LinearNetwork& f) const { return objective_.loss(draw_, f.x0_hat(x_t_), design_.x_0); }
+  // Without a parametrisation the linear network is x0_hat itself.
+  Loss loss(const LinearNetwork& f) const { return objective_.loss(draw_, x0_hat(f), design_.x_0); }
+  at::Tensor x0_hat(const LinearNetwork& f) const {
+    const at::Tensor output = f.x0_hat(around_.input(x_t_));
+    return is_residual_ ? output : around_.x0_hat(x_t_, output);
+  }
   Objective objective_;
   Design design_;
   TrainingDraw draw_;
   at::Tensor x_t_;
+  Preconditioning around_;
+  bool is_residual_;
 };
 
 LinearNetwork network_of(const at::Tensor& theta) {
@@ -218,6 +228,35 @@ TEST_CASE("with a clean term the minimum is the whole posterior mean, also where
         CAPTURE(corruption, t, clean_weight);
         const LinearNetwork f = minimum(DesignLoss(setup.process, LossAt::corrupted, data, t, clean_weight));
         CHECK(largest_difference(f.x0_hat(x), expected) < 1e-9);
+      }
+    }
+  }
+}
+
+TEST_CASE("the minimum is the posterior mean whatever the parametrisation") {
+  const GaussianData data;
+  for (const char* corruption : corruptions) {
+    const Setup setup(with(corruption));
+    const Model model = make_model(setup.pipeline, {1, 4, 4});
+    const ParamSet params({data.mu.view({1, 4, 4}).clone(), data.s.clone()});
+    const Denoiser wiener(model, params, setup.process);
+    const at::Tensor x = noise({6, 1, 4, 4}, 33);
+    const MemorySource source(noise({40, 1, 4, 4}, 36));
+    const DataCalibration images(source, *setup.corruption, at::TensorOptions(at::kDouble), 40, 40, 1);
+    for (const char* name : {"scaled", "linear"}) {
+      const Parametrisation parametrisation = Parametrisation::estimate(name, setup.process, images, 1);
+      for (const double t : times) {
+        CAPTURE(corruption, name, t);
+        const Points points = At(setup.process, t, 6).points;
+        const at::Tensor expected = wiener.x0_hat(points, x);
+        const Preconditioning around = parametrisation.at(setup.process, points, x);
+        const auto minimised = [&](LossAt loss_at) {
+          const LinearNetwork f = minimum(DesignLoss(setup.process, loss_at, data, t, 0, parametrisation));
+          return around.x0_hat(x, f.x0_hat(around.input(x)));
+        };
+        const at::Tensor seen = minimised(LossAt::corrupted);
+        CHECK(largest_difference(setup.process.corrupt(points, seen), setup.process.corrupt(points, expected)) < 1e-7);
+        CHECK(largest_difference(minimised(LossAt::clean), expected) < 1e-7);
       }
     }
   }
