@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 
 #include "core/base/text.hpp"
+#include "core/cli/signals.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/config/warnings.hpp"
 #include "core/diffusion/assembly.hpp"
+#include "core/diffusion/loss_profile.hpp"
 #include "core/report/ablation_table.hpp"
 #include "core/report/experiment_report.hpp"
 #include "core/report/numbers.hpp"
@@ -13,6 +15,41 @@ namespace sdpipe {
 namespace {
 
 std::string amount(int64_t n) { return grouped(static_cast<uint64_t>(n)); }
+
+// "clean with weight inverse_sigma", and what is not at its default.
+std::string describe_loss(const Settings& train) {
+  std::string text = fmt::format("{} with weight {}", train.text("loss_at"), train.text("weight"));
+  if (train.real("clean_weight") > 0) text += fmt::format(", clean weight {:g}", train.real("clean_weight"));
+  if (train.text("parametrisation") != "residual")
+    text += fmt::format(", parametrisation {}", train.text("parametrisation"));
+  return text;
+}
+
+constexpr double profile_times[] = {1, 0.75, 0.5, 0.25, 0.1};
+
+// Where the loss goes along the path: data and schedule are read for it, which may take a minute.
+void print_loss(const Pipeline& pipeline, const Source& source) {
+  if (!pipeline.train) return;
+  const uint64_t seed = static_cast<uint64_t>(pipeline.run.integer("seed"));
+  const auto corruption = make_corruption(pipeline, sample_shape(source.shape()));
+  const DataCalibration data(source, *corruption, tensor_options(pipeline), calibration_images, calibration_batch,
+                             seed);
+  const Process process(corruption, select_path(pipeline, data, &stop_requested()));
+  const LossProfile profile(process, data, objective_options(*pipeline.train), seed);
+  const bool known = profile.basis() != Basis::none;
+  fmt::print("loss      of the linear estimate, {}, per element at t, over {} images\n",
+             !known                            ? "found by conjugate gradients"
+             : profile.basis() == Basis::pixel ? "in pixels"
+                                               : "in the DCT",
+             amount(data.n_images()));
+  for (const double t : profile_times) {
+    if (t < pipeline.train->real("t_min")) continue;
+    const LossShare share = profile.at(t);
+    fmt::print("          t = {:<5g} {:<9.2g} {}\n", t, share.loss,
+               share.hidden ? fmt::format("{:.2g} % of it where visibility is below 0.1", 100 * *share.hidden)
+                            : "visibility is not known: the corruption is diagonal neither in the DCT nor in pixels");
+  }
+}
 
 void print_training(const Pipeline& pipeline, const Model& model, const Layout& layout) {
   if (!pipeline.train) {
@@ -24,9 +61,8 @@ void print_training(const Pipeline& pipeline, const Model& model, const Layout& 
   const uint64_t element = model.offers(at::kDouble) && pipeline.run.text("precision") == "float64" ? 8 : 4;
   const uint64_t state = static_cast<uint64_t>(layout.trained_size()) *
                          (5 * element + (narrows_parameters(pipeline) ? sizeof(at::BFloat16) : 0));
-  fmt::print("train     {} images in {} batches of {}, loss at {} with weight {}\n", amount(images),
-             amount((images + batch - 1) / batch), amount(batch), pipeline.train->text("loss_at"),
-             pipeline.train->text("weight"));
+  fmt::print("train     {} images in {} batches of {}, loss at {}\n", amount(images),
+             amount((images + batch - 1) / batch), amount(batch), describe_loss(*pipeline.train));
   fmt::print("memory    {} for parameters, gradients, average and moments; activations come on top\n",
              readable_memory(state));
 }
@@ -75,17 +111,20 @@ void print_cells(const Experiment& experiment) {
 
 }  // namespace
 
-int check(Session& session, const std::filesystem::path& file, const std::vector<std::string>& overrides) {
-  const Experiment experiment = session.load_experiment(file, overrides);
+int check(Session& session, const CheckArguments& arguments) {
+  install_stop_handlers();
+  const Experiment experiment = session.load_experiment(arguments.file, arguments.overrides);
   warn_of(warnings_of(experiment));
   const Pipeline& base = experiment.base;
   const auto source = open_source(data_options(base));
   fmt::print("run       {} -> {}\n", base.run.text("name"), (session.runs / base.run.text("name")).string());
   fmt::print("data      {}\n", source->describe());
   if (experiment.variants.empty()) print_model(base, *source);
+  if (experiment.variants.empty() && arguments.loss) print_loss(base, *source);
   for (const Variant& variant : experiment.variants) {
     fmt::print("variant   {}: {}\n", variant.name, variant_changes(experiment, variant));
     print_model(variant.pipeline, *source);
+    if (arguments.loss) print_loss(variant.pipeline, *source);
   }
   if (!experiment.grids.empty()) print_cells(experiment);
   fmt::print("threads   {}, device {}, precision {}\n", at::get_num_threads(), base.run.text("device"),

@@ -78,8 +78,10 @@ class CommandLine {
     run_verb->add_flag("--fresh", run_.fresh, "Move an existing run of that name aside and begin anew");
     run_verb->callback([this] { action_ = [this] { return run(session_, run_); }; });
     CLI::App* check_verb = app_.add_subcommand("check", "Check a pipeline file and print the plan, without running it");
-    add_file(check_verb, run_.file, run_.overrides);
-    check_verb->callback([this] { action_ = [this] { return check(session_, run_.file, run_.overrides); }; });
+    add_file(check_verb, check_.file, check_.overrides);
+    check_verb->add_flag("--loss", check_.loss,
+                         "Say where the loss goes along the path too; reads the data and selects the schedule");
+    check_verb->callback([this] { action_ = [this] { return check(session_, check_); }; });
   }
 
   void add_sample() {
@@ -220,6 +222,7 @@ class CommandLine {
   CLI::App app_{"", "sdpipe"};
   std::function<int()> action_;
   RunArguments run_;
+  CheckArguments check_;
   SampleArguments sample_;
   RestoreArguments restore_;
   AblateArguments ablate_;

@@ -12,7 +12,12 @@ struct RunArguments {
 };
 int run(Session& session, const RunArguments& arguments);
 
-int check(Session& session, const std::filesystem::path& file, const std::vector<std::string>& overrides);
+struct CheckArguments {
+  std::filesystem::path file;
+  std::vector<std::string> overrides;
+  bool loss = false;  // say where the loss goes along the path, for which data and schedule are read
+};
+int check(Session& session, const CheckArguments& arguments);
 
 struct SampleArguments {
   std::filesystem::path run;     // a run's folder, or a checkpoint in it

@@ -82,24 +82,14 @@ TrainingDraw Objective::draw(const at::Tensor& x_0, uint64_t seed, uint64_t firs
   return draw;
 }
 
-// w(t_b) / p(t_b)
-std::vector<double> Objective::weights(const TrainingDraw& draw) const {
-  std::vector<double> w;
-  for (size_t b = 0; b < draw.place.size(); ++b) {
-    const double sigma = draw.at.sigma[b];
-    w.push_back(draw.place[b].weight * (options_.weight == Weight::inverse_variance ? 1 / (sigma * sigma)
-                                        : options_.weight == Weight::inverse_sigma  ? 1 / sigma
-                                                                                    : 1));
-  }
-  return w;
+double Objective::weight(double sigma) const {
+  return options_.weight == Weight::inverse_variance ? 1 / (sigma * sigma)
+         : options_.weight == Weight::inverse_sigma  ? 1 / sigma
+                                                     : 1;
 }
 
-// c(t_b) / p(t_b)
-std::vector<double> Objective::clean_weights(const TrainingDraw& draw) const {
-  std::vector<double> c;
-  for (size_t b = 0; b < draw.place.size(); ++b)
-    c.push_back(draw.place[b].weight * options_.clean_weight / draw.at.sigma[b]);
-  return c;
+double Objective::clean_weight(double sigma) const {
+  return options_.clean_weight > 0 ? options_.clean_weight / sigma : 0;
 }
 
 Loss Objective::loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const at::Tensor& x_0) const {
@@ -107,10 +97,15 @@ Loss Objective::loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const a
   const bool clean = options_.loss_at == LossAt::clean;
   const at::Tensor error = x0_hat - x_0;
   const at::Tensor r = clean ? error : process_.corrupt(at, error);
-  const at::Tensor weighted = per_sample(weights(draw), r) * r;
+  const auto over_samples = [&](auto of_sigma) {  // / p(t_b)
+    std::vector<double> w;
+    for (size_t b = 0; b < draw.place.size(); ++b) w.push_back(draw.place[b].weight * of_sigma(draw.at.sigma[b]));
+    return per_sample(w, r);
+  };
+  const at::Tensor weighted = over_samples([&](double sigma) { return weight(sigma); }) * r;
   at::Tensor of_element = weighted * r, gradient = clean ? weighted : process_.adjoint(at, weighted);
   if (options_.clean_weight > 0) {
-    const at::Tensor clean_weighted = per_sample(clean_weights(draw), error) * error;
+    const at::Tensor clean_weighted = over_samples([&](double sigma) { return clean_weight(sigma); }) * error;
     of_element = of_element + clean_weighted * error;
     gradient = gradient + clean_weighted;
   }

@@ -52,14 +52,15 @@ class Objective {
   TrainingDraw draw(const at::Tensor& x_0, uint64_t seed, uint64_t first, uint32_t step,
                     const LossHistogram& losses = {}) const;
   Loss loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const at::Tensor& x_0) const;
+  // w(t) and c(t), where sigma(t) = sigma.
+  double weight(double sigma) const;
+  double clean_weight(double sigma) const;
   // Adds a step's losses to the histogram, where times = importance will use them.
   void measure(const TrainingDraw& draw, const Loss& loss, LossHistogram& losses) const;
 
  private:
   std::vector<Place> places(const std::vector<uint64_t>& sample, uint64_t seed, uint32_t step,
                             const LossHistogram& losses) const;
-  std::vector<double> weights(const TrainingDraw& draw) const;
-  std::vector<double> clean_weights(const TrainingDraw& draw) const;
   const Process& process_;
   ObjectiveOptions options_;
 };

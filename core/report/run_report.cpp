@@ -138,6 +138,12 @@ void add_schedule(Page& page, const RunReport& r) {
   page.plot(sigma);
 }
 
+std::string loss_label(const Settings& train) {
+  const double clean_weight = train.real("clean_weight");
+  return fmt::format("loss at {}, weight {}{}", train.text("loss_at"), train.text("weight"),
+                     clean_weight > 0 ? fmt::format(", clean weight {:g}", clean_weight) : "");
+}
+
 void add_loss(Page& page, const RunReport& r) {
   if (!r.pipeline.train) return;
   Series raw{"mean of each line of metrics.jsonl", {}, {}}, smooth{"running mean", {}, {}};
@@ -153,12 +159,7 @@ void add_loss(Page& page, const RunReport& r) {
     smooth.y.push_back(mean / weight);
   }
   page.heading("Loss");
-  page.plot({"Training loss",
-             "images seen",
-             fmt::format("loss at {}, weight {}", r.pipeline.train->text("loss_at"), r.pipeline.train->text("weight")),
-             false,
-             true,
-             {raw, smooth}});
+  page.plot({"Training loss", "images seen", loss_label(*r.pipeline.train), false, true, {raw, smooth}});
 }
 
 }  // namespace

@@ -153,6 +153,37 @@ TEST_CASE("celeba_blur goes on from its checkpoint to the very weights of a trai
   CHECK(sampled.code == 0);
 }
 
+TEST_CASE("where the paper's loss and the clean loss go on Fashion-MNIST, under the quickstart's schedule") {
+  if (!fs::exists(fashion)) {
+    WARN("skipped: " + fashion.string() + " is not there; package dataset-fashion-mnist brings it");
+    return;
+  }
+  // Loss at t = 1, 0.75, 0.5, 0.25, 0.1, and the percentage of it that is hidden.
+  const auto check_figures = [](const Words& overrides, const std::vector<double>& loss,
+                                const std::vector<double>& hidden) {
+    const Workplace place;
+    Words words = {"check", pipeline("quickstart"), "--loss", "--quiet"};
+    words.insert(words.end(), overrides.begin(), overrides.end());
+    std::istringstream lines(place.sdpipe(words).out);
+    size_t found = 0;
+    for (std::string line; std::getline(lines, line);) {
+      if (line.rfind("          t = ", 0) != 0) continue;
+      std::istringstream numbers(line.substr(14));
+      double t = 0, of_t = 0, percent = 0;
+      numbers >> t >> of_t >> percent;
+      CAPTURE(line);
+      REQUIRE(found < loss.size());
+      CHECK(of_t == Approx(loss[found]).epsilon(0.05));
+      CHECK(percent == Approx(hidden[found]).epsilon(0.1));
+      ++found;
+    }
+    CHECK(found == 5);
+  };
+  check_figures({"train.loss_at=corrupted", "train.weight=inverse_variance"}, {0.0085, 0.025, 0.089, 0.51, 0.96},
+                {0.31, 1.1, 1.4, 1.4, 0});
+  check_figures({}, {1.9, 2.3, 2.3, 0.79, 0.046}, {95, 92, 85, 33, 0});
+}
+
 TEST_CASE("quickstart and oracle run on Fashion-MNIST") {
   if (!fs::exists(fashion)) {
     WARN("skipped: " + fashion.string() + " is not there; package dataset-fashion-mnist brings it");

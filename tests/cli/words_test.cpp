@@ -114,6 +114,23 @@ TEST_CASE("check prints the plan and creates nothing") {
   CHECK_FALSE(fs::exists(own / "runs"));
 }
 
+TEST_CASE("check --loss says where the loss goes along the path, for what is trained") {
+  const Outcome blur = place().sdpipe({"check", "tiny.toml", "--loss"});
+  CHECK(blur.code == 0);
+  CHECK(blur.err == "");
+  CHECK(contains(blur.out, "loss      of the linear estimate, in the DCT, per element at t, over 256 images\n"));
+  for (const char* t : {"1    ", "0.75 ", "0.5  ", "0.25 ", "0.1  "})
+    CHECK(contains(blur.out, fmt::format("          t = {} ", t)));
+  CHECK(contains(blur.out, " % of it where visibility is below 0.1\n"));
+  const Outcome blocks =
+      place().sdpipe({"check", "tiny.toml", "--loss", "corruption={ type = \"downsample\", factor = 2 }"});
+  CHECK(blocks.code == 0);
+  CHECK(contains(blocks.out, "visibility is not known: the corruption is diagonal neither in the DCT nor in pixels\n"));
+  const Outcome fitted = place().sdpipe({"check", "tiny.toml", "--loss", "model={ type = \"wiener\" }", "~train"});
+  CHECK(fitted.code == 0);
+  CHECK_FALSE(contains(fitted.out, "linear estimate"));
+}
+
 namespace {
 
 // sqrt(E |x_0|^2) over the pictures that the pipeline trains on.
