@@ -149,7 +149,7 @@ class SavedForward {
   std::unique_ptr<Kept> kept_;
 };
 
-// A pure function y = f(parameters, x, at), the residual of the clean estimate: x0_hat = x + y.
+// A pure function y = f(parameters, x, at); x0_hat = x + y, unless train.parametrisation wraps it in other maps.
 class Model {
  public:
   Model(const Plugin& plugin, const Settings& settings, const SampleShape& sample);
