@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <set>
 
+#include "core/base/text.hpp"
+
 namespace sdpipe {
 namespace {
 
@@ -30,13 +32,14 @@ void write_data(std::string& out, const Pipeline& pipeline) {
 
 // ------------------------------------------------------------------------------------------------ variants, ablations
 
-// What differs from `base`, as `train.batch = 64`; run.name follows from the variant's own.
-void write_differences(std::string& out, std::string_view table, const Settings& base, const Settings& settings) {
+// What differs from `base`, as `train.batch = 64`; run.name follows from the variant's own, run.seed from its seeds.
+void write_differences(std::string& out, std::string_view table, const Settings& base, const Settings& settings,
+                       bool is_seeded = false) {
   for (const Settings::Entry& entry : settings.entries()) {
     const Settings::Entry* old = base.find(entry.key);
     const bool same = old && toml_text(old->value) == toml_text(entry.value);
-    if (!same && !(table == "run" && entry.key == "name"))
-      out += fmt::format("{}.{} = {}\n", table, entry.key, toml_text(entry.value));
+    const bool follows = table == "run" && (entry.key == "name" || (entry.key == "seed" && is_seeded));
+    if (!same && !follows) out += fmt::format("{}.{} = {}\n", table, entry.key, toml_text(entry.value));
   }
 }
 
@@ -54,12 +57,14 @@ std::string corruption_text(std::string_view name, const Pipeline& pipeline) {
   return text;
 }
 
-void write_variant(std::string& out, const Pipeline& base, const Variant& variant) {
+// `seeds`: of all trainings of its family, where the file gives them; run.seed follows from them.
+void write_variant(std::string& out, const Pipeline& base, const Variant& variant, const std::vector<int64_t>& seeds) {
   const Pipeline& its = variant.pipeline;
-  out += fmt::format("\n[[variant]]\nname = {}\n", toml_text(variant.name));
+  out += fmt::format("\n[[variant]]\nname = {}\n", toml_text(variant.family));
+  if (variant.is_seeded()) out += fmt::format("seeds = {}\n", toml_text(seeds));
   if (base.noise && !its.noise) out += "noise = false\n";
   if (base.train && !its.train) out += "train = false\n";
-  write_differences(out, "run", base.run, its.run);
+  write_differences(out, "run", base.run, its.run, variant.is_seeded());
   if (its.train) write_differences(out, "train", base.train.value_or(Settings()), *its.train);
   write_differences(out, "sample", base.sample, its.sample);
   if (corruption_text("", its) != corruption_text("", base)) out += corruption_text("variant.corruption", its);
@@ -80,6 +85,26 @@ std::string list_text(const std::vector<T>& values, F&& text) {
   return "[" + out + "]";
 }
 
+std::string set_keys(const Settings& settings) {
+  std::string out;
+  for (const Settings::Entry& entry : settings.entries()) {
+    if (entry.is_set) out += fmt::format("{}{} = {}", out.empty() ? "" : ", ", entry.key, toml_text(entry.value));
+  }
+  return out;
+}
+
+std::string pattern_text(const RowPattern& pattern) {
+  std::vector<std::string> keys;
+  if (!pattern.variant.empty()) keys.push_back("variant = " + toml_text(pattern.variant));
+  if (pattern.sampler) {
+    const std::string set = set_keys(pattern.sampler->settings);
+    keys.push_back(fmt::format("sampler = {{ type = {}{}{} }}", toml_text(pattern.sampler->plugin->id()),
+                               set.empty() ? "" : ", ", set));
+  }
+  if (!pattern.sample.entries().empty()) keys.push_back(fmt::format("sample = {{ {} }}", set_keys(pattern.sample)));
+  return keys.empty() ? "{}" : fmt::format("{{ {} }}", join(keys));
+}
+
 void write_grid(std::string& out, const AblationGrid& grid) {
   const auto text = [](const std::string& word) { return toml_text(word); };
   out += "\n[[ablate]]\n";
@@ -88,6 +113,7 @@ void write_grid(std::string& out, const AblationGrid& grid) {
   for (const SampleAxis& axis : grid.axes)
     out += fmt::format("sample.{} = {}\n", axis.key, list_text(axis.values, toml_text));
   out += fmt::format("score = {}\ncount = {}\n", list_text(grid.scores, text), grid.count);
+  if (grid.baseline) out += fmt::format("baseline = {}\n", pattern_text(*grid.baseline));
 }
 
 // ------------------------------------------------------------------------------------------------ identity
@@ -189,7 +215,13 @@ std::string to_toml(const Pipeline& pipeline) {
 
 std::string to_toml(const Experiment& experiment) {
   std::string out = to_toml(experiment.base);
-  for (const Variant& variant : experiment.variants) write_variant(out, experiment.base, variant);
+  for (size_t i = 0; i < experiment.variants.size();) {
+    std::vector<int64_t> seeds;
+    const size_t first = i;
+    for (; i < experiment.variants.size() && experiment.variants[i].family == experiment.variants[first].family; ++i)
+      seeds.push_back(experiment.variants[i].pipeline.run.integer("seed"));
+    write_variant(out, experiment.base, experiment.variants[first], seeds);
+  }
   for (const AblationGrid& grid : experiment.grids) write_grid(out, grid);
   return out;
 }

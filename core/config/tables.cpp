@@ -1,5 +1,9 @@
 #include "core/config/tables.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 namespace sdpipe {
 namespace {
 
@@ -136,6 +140,25 @@ const Schema& sample_schema() {
       flag("clamp", false, "Limit x0_hat to [-1, 1] at every step"),
   };
   return schema;
+}
+
+const std::vector<Condition>& conditions() {
+  static const std::vector<Condition> all = {
+      {"sample", "basis", "prior", "gaussian"},
+      {"train", "next_step", "loss_at", "next"},
+  };
+  return all;
+}
+
+const Condition* idle_condition(std::string_view table, std::string_view key, const Settings& settings) {
+  const auto found = std::find_if(conditions().begin(), conditions().end(), [&](const Condition& c) {
+    return c.table == table && c.key == key && settings.text(c.under) != c.value;
+  });
+  return found == conditions().end() ? nullptr : &*found;
+}
+
+std::string sentence(const Condition& condition) {
+  return fmt::format("{}.{} acts under {} = {} only", condition.table, condition.key, condition.under, condition.value);
 }
 
 const Schema& ablate_schema() {

@@ -47,9 +47,36 @@ class VariantCheck {
   Document merged() {
     Document document = document_;
     for (const Table::Entry& entry : table_.entries) {
-      if (entry.key != "name" && may_vary(entry)) put(document.root, entry);
+      if (entry.key != "name" && entry.key != "seeds" && may_vary(entry)) put(document.root, entry);
     }
     return document;
+  }
+
+  // Of its trainings; empty where the file gives none.
+  std::vector<int64_t> seeds() {
+    const Table::Entry* entry = table_.find("seeds");
+    if (!entry) return {};
+    const Array* list = entry->value.get_if<Array>();
+    if (!list || list->empty()) {
+      complain(entry->value.where, fmt::format("\"seeds\" must be a list of seeds, for example [0, 1, 2], not {}",
+                                               list ? std::string("an empty list: leave it out for run.seed alone")
+                                                    : std::string(entry->value.type_name())));
+      return {};
+    }
+    refuse_own_seed();
+    std::vector<int64_t> seeds;
+    for (const Value& value : *list) {
+      const int64_t* seed = value.get_if<int64_t>();
+      if (!seed)
+        complain(value.where, fmt::format("\"seeds\" must hold integers, not {}", value.type_name()));
+      else if (*seed < 0)
+        complain(value.where, fmt::format("\"seeds\" must be >= 0, not {}", *seed));
+      else if (std::find(seeds.begin(), seeds.end(), *seed) != seeds.end())
+        complain(value.where, fmt::format("\"seeds\" holds {} twice: each is one training", *seed));
+      else
+        seeds.push_back(*seed);
+    }
+    return seeds;
   }
 
   // What is wrong with the merged document, and is not the base's own fault.
@@ -79,10 +106,19 @@ class VariantCheck {
     return "";
   }
 
+  void refuse_own_seed() {
+    const Table::Entry* entry = table_.find("run");
+    const Table* run = entry ? entry->value.get_if<Table>() : nullptr;
+    if (const Table::Entry* seed = run ? run->find("seed") : nullptr)
+      complain(seed->key_where, "\"seeds\" gives run.seed of each training: remove one of the two");
+  }
+
   bool may_vary(const Table::Entry& entry) {
     const std::vector<std::string> tables = pipeline_tables();
     if (std::find(tables.begin(), tables.end(), entry.key) == tables.end()) {
-      complain(entry.key_where, fmt::format("unknown table \"{}\"{}", entry.key, did_you_mean(entry.key, tables)));
+      std::vector<std::string> known = tables;
+      known.push_back("seeds");
+      complain(entry.key_where, fmt::format("unknown table \"{}\"{}", entry.key, did_you_mean(entry.key, known)));
       return false;
     }
     if (entry.key == "data") {
@@ -162,6 +198,34 @@ std::optional<std::string> name_of(const Table& table, const std::string& run, s
   return refuse(where, fmt::format("table \"variant\": \"{}\" is the name of an earlier variant", *name));
 }
 
+// The folders of the trainings: variants/NAME, or variants/NAME.seed-SEED of each.
+std::vector<Variant> trainings(const std::string& family, const Pipeline& pipeline, const std::vector<int64_t>& seeds) {
+  if (seeds.empty()) return {{family, pipeline, family}};
+  std::vector<Variant> variants;
+  for (const int64_t seed : seeds) {
+    variants.push_back({fmt::format("{}.seed-{}", family, seed), pipeline, family});
+    Settings::Entry* its = variants.back().pipeline.run.find("seed");
+    if (!its) continue;
+    its->value = seed;
+    its->is_set = true;
+  }
+  return variants;
+}
+
+// name_of has looked at the family's alone.
+void check_folder(const Table& table, const Variant& variant, std::set<std::string>& taken,
+                  std::vector<Problem>& problems) {
+  const Position& where = table.find("seeds")->value.where;
+  if (!taken.insert(variant.name).second)
+    problems.push_back(
+        {where, fmt::format("table \"variant\": \"{}\" is the name of an earlier variant", variant.name)});
+  const Settings::Entry* run = variant.pipeline.run.find("name");
+  if (run && !is_plain_folder_name(std::get<std::string>(run->value)))
+    problems.push_back({where, fmt::format("table \"variant\": \"{}\" and run.name are too long for a folder's name: "
+                                           "at most 199 bytes together",
+                                           variant.name)});
+}
+
 }  // namespace
 
 std::vector<const Table*> list_of_tables(const Document& document, std::string_view name,
@@ -191,17 +255,20 @@ std::vector<Variant> check_variants(const Document& document, const Pipeline& ba
   std::set<std::string> taken;
   const Settings::Entry* run = base.run.find("name");
   const Settings::Entry* seed = base.sample.find("seed");
+  const std::string run_name = run ? std::get<std::string>(run->value) : "";
   for (const Table* table : list_of_tables(document, "variant", problems)) {
-    const std::string run_name = run ? std::get<std::string>(run->value) : "";
     const std::optional<std::string> name = name_of(*table, run_name, taken, problems);
     VariantCheck check(document, *table, name.value_or("?"), problems);
     std::vector<Problem> found;
-    Variant variant{name.value_or("?"), check_pipeline(check.merged(), file, registry, found)};
+    Pipeline pipeline = check_pipeline(check.merged(), file, registry, found);
     check.add(found, of_base);
-    if (auto* its = variant.pipeline.run.find("name")) its->value = run_name + "." + variant.name;
-    auto* its_seed = variant.pipeline.sample.find("seed");
+    auto* its_seed = pipeline.sample.find("seed");
     if (its_seed && seed && !its_seed->is_set) its_seed->value = seed->value;
-    variants.push_back(std::move(variant));
+    for (Variant& variant : trainings(name.value_or("?"), pipeline, check.seeds())) {
+      if (auto* its = variant.pipeline.run.find("name")) its->value = run_name + "." + variant.name;
+      if (variant.is_seeded() && name) check_folder(*table, variant, taken, problems);
+      variants.push_back(std::move(variant));
+    }
   }
   return variants;
 }

@@ -217,6 +217,110 @@ a.toml:34:21: table "ablate": "variant" must hold names of variants, not an inte
      |           ^
 
 1 problem in a.toml)"},
+    {"seeds that are no list", "[[variant]]\nname = \"a\"\nseeds = 3\n",
+     R"(a.toml:33:9: variant "a": "seeds" must be a list of seeds, for example [0, 1, 2], not an integer
+  33 | seeds = 3
+     |         ^
+
+1 problem in a.toml)"},
+    {"an empty list of seeds", "[[variant]]\nname = \"a\"\nseeds = []\n",
+     R"(a.toml:33:9: variant "a": "seeds" must be a list of seeds, for example [0, 1, 2], not an empty list: leave it out for run.seed alone
+  33 | seeds = []
+     |         ^
+
+1 problem in a.toml)"},
+    {"seeds that are none, below 0, and twice the same", "[[variant]]\nname = \"a\"\nseeds = [0, 1.5, -1, 0]\n",
+     R"(a.toml:33:13: variant "a": "seeds" must hold integers, not a float
+  33 | seeds = [0, 1.5, -1, 0]
+     |             ^
+
+a.toml:33:18: variant "a": "seeds" must be >= 0, not -1
+  33 | seeds = [0, 1.5, -1, 0]
+     |                  ^
+
+a.toml:33:22: variant "a": "seeds" holds 0 twice: each is one training
+  33 | seeds = [0, 1.5, -1, 0]
+     |                      ^
+
+3 problems in a.toml)"},
+    {"seeds beside a run.seed", "[[variant]]\nname = \"a\"\nseeds = [0]\nrun.seed = 4\n",
+     R"(a.toml:34:5: variant "a": "seeds" gives run.seed of each training: remove one of the two
+  34 | run.seed = 4
+     |     ^
+
+1 problem in a.toml)"},
+    {"a folder that seeds make and another variant has",
+     "[[variant]]\nname = \"a.seed-1\"\n[[variant]]\nname = \"a\"\nseeds = [0, 1]\n",
+     R"(a.toml:35:9: table "variant": "a.seed-1" is the name of an earlier variant
+  35 | seeds = [0, 1]
+     |         ^
+
+1 problem in a.toml)"},
+    {"a mistyped key of a variant", "[[variant]]\nname = \"a\"\nseed = [0, 1]\n",
+     R"(a.toml:33:1: variant "a": unknown table "seed"; did you mean "seeds"?
+  33 | seed = [0, 1]
+     | ^
+
+1 problem in a.toml)"},
+    {"a baseline that is no variant", "[[variant]]\nname = \"clean\"\n[[ablate]]\nbaseline = \"claen\"\n",
+     R"(a.toml:34:12: table "ablate": no variant named "claen"; known: clean; did you mean "clean"?
+  34 | baseline = "claen"
+     |            ^
+
+1 problem in a.toml)"},
+    {"a baseline of another type", "[[variant]]\nname = \"clean\"\n[[ablate]]\nbaseline = 1\n",
+     R"(a.toml:34:12: table "ablate": "baseline" must be a variant's name, or a table, for example { sampler = { type = "ddim" } }, not an integer
+  34 | baseline = 1
+     |            ^
+
+1 problem in a.toml)"},
+    {"a variant as the baseline where there are none", "[[ablate]]\nbaseline = \"clean\"\n",
+     R"(a.toml:32:12: table "ablate": "baseline" names a variant, but the file has no [[variant]]: write a table, for example { sampler = { type = "ddim" } }
+  32 | baseline = "clean"
+     |            ^
+
+1 problem in a.toml)"},
+    {"unknown keys of a baseline", "[[ablate]]\nbaseline = { samplr = 1, steps = 3, colour = 0 }\n",
+     R"(a.toml:32:14: table "ablate": unknown parameter "samplr" of "baseline"; did you mean "sampler"?
+  32 | baseline = { samplr = 1, steps = 3, colour = 0 }
+     |              ^
+
+a.toml:32:26: table "ablate": unknown parameter "steps" of "baseline"; did you mean "sample.steps"?
+  32 | baseline = { samplr = 1, steps = 3, colour = 0 }
+     |                          ^
+
+a.toml:32:37: table "ablate": unknown parameter "colour" of "baseline"; known: variant, sampler, sample
+  32 | baseline = { samplr = 1, steps = 3, colour = 0 }
+     |                                     ^
+
+3 problems in a.toml)"},
+    {"a baseline's sampler and sample that are no tables",
+     "[[ablate]]\nbaseline = { sampler = \"step\", sample = 3 }\n",
+     R"(a.toml:32:24: table "ablate": "sampler" of "baseline" must be a table, for example { type = "ddim" }, not a string
+  32 | baseline = { sampler = "step", sample = 3 }
+     |                        ^
+
+a.toml:32:41: table "ablate": "sample" of "baseline" must be a table, for example sample.steps = 10, not an integer
+  32 | baseline = { sampler = "step", sample = 3 }
+     |                                         ^
+
+2 problems in a.toml)"},
+    {"a seed and a wrong value in a baseline", "[[ablate]]\nbaseline = { sample.seed = 1, sample.steps = 0 }\n",
+     R"(a.toml:32:21: table "ablate": "sample.seed" is no part of "baseline": a row is the mean over the seeds
+  32 | baseline = { sample.seed = 1, sample.steps = 0 }
+     |                     ^
+
+a.toml:32:46: table "ablate.baseline.sample": parameter "steps" must be >= 1, not 0
+  32 | baseline = { sample.seed = 1, sample.steps = 0 }
+     |                                              ^
+
+2 problems in a.toml)"},
+    {"two baselines", "[[ablate]]\nbaseline = {}\n[[ablate]]\nbaseline = {}\n",
+     R"(a.toml:34:12: table "ablate": an earlier [[ablate]] gives "baseline" already: all of them are one table, which has one
+  34 | baseline = {}
+     |            ^
+
+1 problem in a.toml)"},
     {"too few samples for a score", "[[ablate]]\ncount = 3\n",
      R"(a.toml:32:9: table "ablate": "count" must be at least 4 samples a cell, not 3
   32 | count = 3

@@ -1,6 +1,8 @@
 // Variants and ablations that are right: what they become, and that resolved.toml reads back to the same.
 #include "core/config/experiment.hpp"
 
+#include <algorithm>
+
 #include "core/config/resolved.hpp"
 #include "core/config/tables.hpp"
 #include "tests/catch.h"
@@ -37,6 +39,7 @@ void check_round_trip(const Experiment& given) {
   REQUIRE(again.variants.size() == given.variants.size());
   for (size_t i = 0; i < given.variants.size(); ++i) {
     CHECK(again.variants[i].name == given.variants[i].name);
+    CHECK(again.variants[i].family == given.variants[i].family);
     CHECK(to_toml(again.variants[i].pipeline) == to_toml(given.variants[i].pipeline));
   }
 }
@@ -210,4 +213,117 @@ count = 9
 [[ablate]]
 variant = "composed"
 )"));
+}
+
+TEST_CASE("A variant with seeds is one training for each, which differ in run.seed and in the name alone") {
+  const Experiment e = experiment("[[variant]]\nname = \"a\"\ntrain.batch = 20\nseeds = [3, 0]\n" + kVariants);
+  REQUIRE(e.variants.size() == 4);
+  CHECK(e.variants[0].name == "a.seed-3");
+  CHECK(e.variants[1].name == "a.seed-0");
+  CHECK(e.variants[2].name == "clean_loss");
+  for (size_t i : {0, 1}) {
+    CHECK(e.variants[i].family == "a");
+    CHECK(e.variants[i].is_seeded());
+    CHECK(e.variants[i].pipeline.train->integer("batch") == 20);
+    CHECK(e.variants[i].pipeline.run.text("name") == "a." + e.variants[i].name);
+  }
+  CHECK(e.variants[0].pipeline.run.integer("seed") == 3);
+  CHECK(e.variants[1].pipeline.run.integer("seed") == 0);
+  CHECK(identity_differences(e.variants[0].pipeline, e.variants[1].pipeline) == Words{"run.name", "run.seed"});
+  CHECK(e.variants[2].family == "clean_loss");
+  CHECK(!e.variants[2].is_seeded());
+}
+
+TEST_CASE("All trainings of a variant draw with the same sample.seed, so that they can be paired with others") {
+  const std::string variant = "[[variant]]\nname = \"a\"\nseeds = [3, 0]\n";
+  for (const Variant& v : experiment(variant).variants) CHECK(v.pipeline.sample.integer("seed") == 1);
+  for (const Variant& v : experiment(variant + "sample.seed = 8\n").variants)
+    CHECK(v.pipeline.sample.integer("seed") == 8);
+}
+
+TEST_CASE("An ablation names a variant for all of its seeds") {
+  const std::string variants = "[[variant]]\nname = \"a\"\nseeds = [3, 0]\n[[variant]]\nname = \"b\"\n";
+  CHECK(experiment(variants + "[[ablate]]\n").grids.at(0).variants == Words{"a", "b"});
+  CHECK(experiment(variants + "[[ablate]]\nvariant = \"a\"\n").grids.at(0).variants == Words{"a"});
+}
+
+TEST_CASE("The resolved form of seeds and of a baseline is what the file says, and reads back to the same") {
+  const std::string tables = R"(
+[[variant]]
+name = "a"
+seeds = [3, 0]
+train.batch = 20
+
+[[variant]]
+name = "b"
+run.seed = 7
+
+[[ablate]]
+variant = ["a"]
+sampler = [{ type = "churned", churn = 1.0 }, { type = "step" }]
+sample.steps = [2, 3]
+baseline = { variant = "a", sampler = { type = "churned", churn = 1.0 }, sample = { steps = 3, clamp = false } }
+)";
+  const Experiment e = experiment(tables);
+  const std::string text = to_toml(e);
+  CHECK(text.substr(text.find("\n[[variant]]")) == R"(
+[[variant]]
+name = "a"
+seeds = [3, 0]
+train.batch = 20
+
+[[variant]]
+name = "b"
+run.seed = 7
+
+[[ablate]]
+variant = ["a"]
+sampler = [{ type = "churned", churn = 1.0 }, { type = "step", eta = 0.0, order = 1 }]
+sample.steps = [2, 3]
+score = ["frechet"]
+count = 0
+baseline = { variant = "a", sampler = { type = "churned", churn = 1.0 }, sample = { steps = 3, clamp = false } }
+)");
+  check_round_trip(e);
+  check_round_trip(experiment("[[ablate]]\nbaseline = {}\n"));
+  check_round_trip(experiment("[[ablate]]\nbaseline = { sampler = { type = \"step\" } }\n"));
+}
+
+TEST_CASE("A baseline is a variant by its name, or a table of what its row has") {
+  const std::string variants = "[[variant]]\nname = \"a\"\n[[variant]]\nname = \"b\"\n";
+  CHECK(!experiment(variants + "[[ablate]]\n").grids[0].baseline);
+  const auto baseline = [&](const std::string& value) {
+    return *experiment(variants + "[[ablate]]\nbaseline = " + value + "\n").grids[0].baseline;
+  };
+  CHECK(baseline("\"b\"").variant == "b");
+  CHECK(!baseline("\"b\"").sampler);
+  const RowPattern row = baseline("{ sampler = { type = \"step\", eta = 0.5 }, sample.steps = 3 }");
+  CHECK(row.variant.empty());
+  CHECK(row.sampler->plugin->id() == "step");
+  CHECK(row.sampler->settings.at("eta").is_set);
+  CHECK(!row.sampler->settings.at("order").is_set);
+  CHECK(row.sample.entries().size() == 1);
+  CHECK(row.sample.integer("steps") == 3);
+}
+
+TEST_CASE("A key acts where the one that it depends on has its value, and every condition is about keys that exist") {
+  Settings sample = experiment("").base.sample;
+  CHECK(sentence(*idle_condition("sample", "basis", sample)) == "sample.basis acts under prior = gaussian only");
+  sample.find("prior")->value = std::string("gaussian");
+  CHECK(!idle_condition("sample", "basis", sample));
+  CHECK(!idle_condition("sample", "steps", sample));
+  CHECK(sentence(*idle_condition("train", "next_step", *experiment("").base.train)) ==
+        "train.next_step acts under loss_at = next only");
+  for (const Condition& condition : conditions()) {
+    const Schema& schema = condition.table == "sample" ? sample_schema() : train_schema();
+    const auto param = [&](std::string_view key) {
+      return std::find_if(schema.begin(), schema.end(), [&](const Param& p) { return p.key == key; });
+    };
+    INFO(sentence(condition));
+    REQUIRE(param(condition.key) != schema.end());
+    CHECK(param(condition.key)->def);
+    const auto under = param(condition.under);
+    REQUIRE(under != schema.end());
+    CHECK(std::count(under->choices.begin(), under->choices.end(), condition.value) == 1);
+  }
 }
