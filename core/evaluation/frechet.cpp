@@ -12,12 +12,16 @@
 namespace sdpipe {
 namespace {
 
-// The symmetric root. An eigenvalue below the rounding error of the largest is none, and its root would be far larger.
+// An eigenvalue below the rounding error of the largest is none: its root would be far larger.
+at::Tensor sound(const at::Tensor& values) {
+  const double error = static_cast<double>(values.numel()) * std::numeric_limits<double>::epsilon();
+  return values * values.gt(values.abs().max() * error);
+}
+
+// The symmetric root.
 at::Tensor root(const at::Tensor& covariance) {
   const auto [values, vectors] = at::linalg_eigh(covariance);
-  const double error = static_cast<double>(values.numel()) * std::numeric_limits<double>::epsilon();
-  const at::Tensor sound = values * values.gt(values.abs().max() * error);
-  return at::matmul(vectors * sound.sqrt(), vectors.t());
+  return at::matmul(vectors * sound(values).sqrt(), vectors.t());
 }
 
 }  // namespace
@@ -33,6 +37,13 @@ double frechet_distance(const Gaussian& a, const Gaussian& b) {
   const double traces = (a.covariance.trace() + b.covariance.trace()).item<double>();
   const double cross = at::linalg_svdvals(at::matmul(root(a.covariance), root(b.covariance))).sum().item<double>();
   return std::max(between + traces - 2 * cross, 0.0);
+}
+
+double frechet_bias_times_n(const at::Tensor& covariance) {
+  const at::Tensor l = sound(std::get<0>(at::linalg_eigh(covariance)));
+  const at::Tensor products = l.unsqueeze(0) * l.unsqueeze(1), sums = l.unsqueeze(0) + l.unsqueeze(1);
+  const at::Tensor pairs = products / sums.masked_fill(sums.eq(0), 1);
+  return (l.sum() + (pairs.sum() + pairs.trace()) / 2).item<double>();
 }
 
 }  // namespace sdpipe

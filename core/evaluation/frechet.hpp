@@ -21,4 +21,13 @@ Gaussian fit_gaussian(const at::Tensor& points);
 // d^2. Of fitted Gaussians it is biased: the fewer points, the larger, so state their number with it.
 double frechet_distance(const Gaussian& a, const Gaussian& b);
 
+// n b(n): what n samples of the Gaussian with this covariance are expected to score against it, times n, to the first
+// order in 1/n (ours). With the eigenvalues l of the covariance S
+//
+//   b(n) = (tr S + 1/2 sum_ij l_i l_j (1 + [i = j]) / (l_i + l_j)) / n
+//
+// the first part for the mean, the second for the covariance; a pair of zeros counts 0. A reference that is itself
+// fitted to m points adds b(m).
+double frechet_bias_times_n(const at::Tensor& covariance);
+
 }  // namespace sdpipe

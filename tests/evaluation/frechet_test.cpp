@@ -79,3 +79,46 @@ TEST_CASE("The distance is symmetric and unchanged where both sets are turned an
   CHECK(frechet_distance(fit_gaussian(at::matmul(x, q) + 3), fit_gaussian(at::matmul(y, q) + 3)) ==
         Approx(d).epsilon(1e-11));
 }
+
+TEST_CASE("The bias of fitted Gaussians is the sum over pairs of eigenvalues") {
+  // tr S = 5; of the pairs 4, 1 twice 4/5, and half of it all.
+  CHECK(frechet_bias_times_n(at::diag(vector({4, 1}))) == Approx(5 + (4 + 1 + 2 * 0.8) / 2).epsilon(1e-14));
+  CHECK(frechet_bias_times_n(at::diag(vector({2}))) == Approx(2 + 2 / 2.0).epsilon(1e-14));
+  // Of d equal ones: l d + l d (d + 1)/4.
+  CHECK(frechet_bias_times_n(at::diag(vector({3, 3, 3, 3, 3}))) == Approx(15 + 3 * 30 / 4.0).epsilon(1e-14));
+}
+
+TEST_CASE("Directions without variance cost no bias, and axes do not matter") {
+  CHECK(frechet_bias_times_n(at::diag(vector({4, 1, 0, 0}))) == Approx(5 + 6.6 / 2).epsilon(1e-14));
+  CHECK(frechet_bias_times_n(at::zeros({3, 3}, at::TensorOptions(at::kDouble))) == 0);
+  const at::Tensor s = at::diag(vector({4, 1, 0, 0}));
+  CHECK(frechet_bias_times_n(turned(rotation(4, 2), s)) == Approx(5 + 6.6 / 2).epsilon(1e-12));
+  CHECK(frechet_bias_times_n(s * 7) == Approx(7 * (5 + 6.6 / 2)).epsilon(1e-14));
+}
+
+TEST_CASE("Samples of a Gaussian score against it what the bias says, from four a dimension on") {
+  constexpr int64_t d = 16, repeats = 300;
+  std::vector<double> values;
+  for (int64_t i = 0; i < d; ++i) values.push_back(std::exp(-0.15 * static_cast<double>(i)));
+  const at::Tensor l = vector(values);
+  const Gaussian exact{at::zeros({d}, at::TensorOptions(at::kDouble)), at::diag(l)};
+  for (const int64_t n : {4 * d, 10 * d}) {
+    double sum = 0;
+    for (int64_t i = 0; i < repeats; ++i)
+      sum += frechet_distance(fit_gaussian(normal(n, d, static_cast<uint64_t>(1000 * n + i)) * l.sqrt()), exact);
+    INFO(n);
+    CHECK(sum / repeats == Approx(frechet_bias_times_n(exact.covariance) / static_cast<double>(n)).epsilon(0.05));
+  }
+}
+
+TEST_CASE("A reference of finitely many points adds its own bias") {
+  constexpr int64_t d = 12, n = 96, m = 240, repeats = 300;
+  const Gaussian exact{at::zeros({d}, at::TensorOptions(at::kDouble)), at::diag(vector(std::vector<double>(d, 2.0)))};
+  double sum = 0;
+  for (uint64_t i = 0; i < repeats; ++i) {
+    const at::Tensor a = normal(n, d, 2 * i + 1) * std::sqrt(2.0), b = normal(m, d, 2 * i + 2) * std::sqrt(2.0);
+    sum += frechet_distance(fit_gaussian(a), fit_gaussian(b));
+  }
+  const double bias = frechet_bias_times_n(exact.covariance);
+  CHECK(sum / repeats == Approx(bias / n + bias / m).epsilon(0.05));
+}
