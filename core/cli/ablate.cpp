@@ -13,6 +13,7 @@
 #include "core/config/resolved.hpp"
 #include "core/config/warnings.hpp"
 #include "core/diffusion/assembly.hpp"
+#include "core/evaluation/counts.hpp"
 #include "core/report/ablation_report.hpp"
 #include "core/report/ablation_table.hpp"
 
@@ -21,30 +22,42 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What the last ablation left in ablation.json; empty where there was none.
+// What the last ablation left in ablation.json; null and empty where there was none.
 struct Before {
-  Json ids, cells, features;
+  Json table;
   std::string feature_id;
   std::vector<RealScores> real;
+  Reference reference;
+
+  Json at(const char* key) const { return table.is_null() ? Json() : table.at(key); }
 };
 
 RealScores real_scores_of(const Json& j) {
-  RealScores real{j.at("samples").get<int64_t>(), {}};
+  RealScores real{j.at("samples").get<int64_t>(), {}, j.at("parts").get<int64_t>()};
   for (const auto& [name, value] : j.at("scores").items()) {
-    if (value.is_number()) real.scores.push_back({name, value.get<double>(), real.count});
+    if (!value.is_number()) continue;
+    real.scores.push_back({name, value.get<double>(), real.count});
+    if (j.at("sd").contains(name)) real.deviations.push_back(j.at("sd").at(name).get<double>());
   }
   return real;
+}
+
+Before before_of(Json table) {
+  Before before{std::move(table), "", {}, {}};
+  before.feature_id = before.table.at("features").value("id", "");
+  for (const char* key : {"ids", "cells", "real_images"}) before.table.at(key);
+  // A table of a version without rows is written anew.
+  if (!before.table.contains("rows")) return before;
+  for (const Json& real : before.table.at("real_images")) before.real.push_back(real_scores_of(real));
+  const Json& reference = before.table.at("reference");
+  before.reference = {reference.at("images").get<int64_t>(), reference.at("bias_times_n").get<double>()};
+  return before;
 }
 
 Before read_before(const fs::path& file) {
   if (!fs::exists(file)) return {};
   try {
-    const Json j = Json::parse(read_file(file));
-    Before before{j.at("ids"), j.at("cells"), j.at("features"), j.at("features").value("id", ""), {}};
-    for (const Json& real : j.at("real_images")) {
-      if (real.contains("samples")) before.real.push_back(real_scores_of(real));
-    }
-    return before;
+    return before_of(Json::parse(read_file(file)));
   } catch (const JsonError&) {
     throw CheckpointError(fmt::format("{} is damaged: delete it, and it is written again", file.string()));
   }
@@ -84,12 +97,12 @@ class Ablater {
       : session_(session),
         experiment_(experiment),
         data_(data),
-        ablation_{cells_of(experiment), {}, {}},
+        ablation_(begun(experiment)),
         checkpoints_(find_checkpoints(ablation_.cells, data, run)),  // before anything is written
         store_(run / "ablation"),
         before_(read_before(json_file())),
         scoring_(session, data, experiment.base.data.flag("flip"), run / "features", before_.feature_id,
-                 before_.features) {}
+                 before_.at("features")) {}
 
   // The whole table; `is_new` where it was not written before.
   struct Outcome {
@@ -102,23 +115,40 @@ class Ablater {
       ids_.push_back(cell_id(cell, checkpoints_.at(cell.variant).sha256, data_.sha256 + " " + scoring_.feature_id()));
     draw_cells();
     for (const std::string& id : ids_) ablation_.results.push_back(*store_.find(id));
-    const bool is_written = is_current();
-    if (is_written)
+    // The real images' scores serve as long as the cells are the same.
+    const bool has_real = !before_.real.empty() && before_.at("ids") == Json(ids_);
+    if (has_real) {
       ablation_.real = before_.real;
-    else
-      write();
+      ablation_.reference = before_.reference;
+    } else {
+      score_real_images();
+    }
+    const bool is_written = has_real && is_current();
+    if (!is_written) write();
     return {std::move(ablation_), !is_written};
   }
 
   fs::path csv_file() const { return store_.folder() / "ablation.csv"; }
+  fs::path cells_file() const { return store_.folder() / "cells.csv"; }
   fs::path json_file() const { return store_.folder() / "ablation.json"; }
   fs::path report_file() const { return store_.folder() / "report.html"; }
 
  private:
-  // The files say what the cells are: these may have been drawn again since, in this run or one that was stopped.
+  static Ablation begun(const Experiment& experiment) {
+    Ablation ablation{cells_of(experiment), {}, {}};
+    ablation.baseline = baseline_of(experiment);
+    ablation.idle = idle_settings(experiment);
+    return ablation;
+  }
+
+  // The files say what the table is: cells may have been drawn again since, in this run or one that was stopped, and
+  // another row may be the baseline.
   bool is_current() const {
-    return before_.ids == Json(ids_) && before_.cells == to_json(ablation_)["cells"] && !before_.real.empty() &&
-           fs::exists(csv_file()) && fs::exists(report_file());
+    const Json now = to_json(ablation_);
+    bool is_same = true;
+    for (const auto& [key, value] : now.items())
+      is_same = is_same && before_.table.contains(key) && before_.table.at(key) == value;
+    return is_same && fs::exists(csv_file()) && fs::exists(cells_file()) && fs::exists(report_file());
   }
 
   std::unique_ptr<OpenedModel> open(const std::string& variant) const {
@@ -173,25 +203,27 @@ class Ablater {
         if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
       }
     }
-    for (const auto& [count, names] : wanted) add_real_scores(scoring_.scorer().real_floor(count, names));
+    for (const auto& [count, names] : wanted)
+      add_real_scores(scoring_.scorer().real_floor(count, names, &stop_requested()));
+    ablation_.reference = scoring_.scorer().reference();
   }
 
   // There may be fewer images than were asked for, and so the same scores for several numbers.
-  void add_real_scores(const std::vector<Score>& scores) {
-    int64_t count = 0;
-    for (const Score& score : scores) count = std::max(count, score.samples);
+  void add_real_scores(const RealScores& scores) {
     auto& real = ablation_.real;
-    if (real.empty() || real.back().count != count) real.push_back({count, {}});
-    for (const Score& score : scores) {
-      if (!score_of(real.back().scores, score.name)) real.back().scores.push_back(score);
+    if (real.empty() || real.back().count != scores.count) real.push_back({scores.count, {}, scores.parts});
+    for (size_t i = 0; i < scores.scores.size(); ++i) {
+      if (score_of(real.back().scores, scores.scores[i].name)) continue;
+      real.back().scores.push_back(scores.scores[i]);
+      if (!scores.deviations.empty()) real.back().deviations.push_back(scores.deviations[i]);
     }
   }
 
   void write() {
-    score_real_images();
     std::vector<std::vector<ByteImage>> strips;
     for (const std::string& id : ids_) strips.push_back(store_.strip(id, data_.source->shape()));
     write_file(csv_file(), to_csv(ablation_));
+    write_file(cells_file(), cells_to_csv(ablation_));
     write_file(report_file(), render_ablation_report({experiment_.base.run.text("name"), data_.source->describe(),
                                                       ablation_, strips, to_toml(experiment_)}));
     Json j = {{"ids", ids_}, {"features", scoring_.facts()}, {"data_sha256", data_.sha256}};
@@ -229,6 +261,12 @@ Experiment load(Session& session, const AblateArguments& arguments, fs::path& ru
 
 }  // namespace
 
+void require_comparable(const Experiment& experiment, bool force) {
+  if (experiment.grids.empty()) return;
+  require_enough_samples(experiment, force);
+  baseline_row(cells_of(experiment), baseline_of(experiment), experiment.base.source);
+}
+
 void run_ablation(Session& session, const Experiment& experiment, const OpenedData& data, const fs::path& run,
                   bool json) {
   Ablater ablater(session, experiment, data, run);
@@ -238,7 +276,8 @@ void run_ablation(Session& session, const Experiment& experiment, const OpenedDa
     fmt::print("{}", read_file(ablater.json_file()));
     return;
   }
-  fmt::print("{}\n", aligned(text_table(outcome.ablation)));
+  for (const ScoreTable& score : score_tables(outcome.ablation))
+    fmt::print("{}\n{}\n", score.header, aligned(score.table));
   for (const std::string& note : table_notes(outcome.ablation)) fmt::print("{}\n", note);
   fmt::print("{}\n{}\n", ablater.csv_file().string(), ablater.report_file().string());
 }
@@ -247,6 +286,7 @@ int ablate(Session& session, const AblateArguments& arguments) {
   install_stop_handlers();
   fs::path run;
   const Experiment experiment = load(session, arguments, run);
+  require_comparable(experiment, arguments.force);
   if (!fs::exists(run)) {
     throw CheckpointError(fmt::format("{} is not there: `sdpipe run {}` trains what is compared", run.string(),
                                       arguments.place.string()));

@@ -1,12 +1,14 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/cli/signals.hpp"
 #include "core/cli/verbs.hpp"
 #include "core/config/warnings.hpp"
 #include "core/diffusion/assembly.hpp"
 #include "core/diffusion/loss_profile.hpp"
+#include "core/evaluation/counts.hpp"
 #include "core/report/ablation_table.hpp"
 #include "core/report/experiment_report.hpp"
 #include "core/report/numbers.hpp"
@@ -109,6 +111,14 @@ void print_cells(const Experiment& experiment) {
   for (const auto& [name, numbers] : lines) fmt::print("          {}: NFE {}\n", name, join(numbers));
 }
 
+// What `run` refuses without --force, and what it warns of.
+void warn_of_counts(const Experiment& experiment) {
+  const CountFindings findings = judge_counts(experiment);
+  for (const Problem& problem : findings.meaningless) log_warning(problem.render());
+  for (const std::string& warning : findings.warnings) log_warning(warning);
+  for (const std::string& sentence : idle_settings(experiment)) log_warning(sentence);
+}
+
 }  // namespace
 
 int check(Session& session, const CheckArguments& arguments) {
@@ -126,7 +136,10 @@ int check(Session& session, const CheckArguments& arguments) {
     print_model(variant.pipeline, *source);
     if (arguments.loss) print_loss(variant.pipeline, *source);
   }
-  if (!experiment.grids.empty()) print_cells(experiment);
+  if (!experiment.grids.empty()) {
+    print_cells(experiment);
+    warn_of_counts(experiment);
+  }
   fmt::print("threads   {}, device {}, precision {}\n", at::get_num_threads(), base.run.text("device"),
              base.run.text("precision"));
   return 0;

@@ -76,6 +76,7 @@ class CommandLine {
     CLI::App* run_verb = app_.add_subcommand("run", "Train, sample and report; goes on where it was");
     add_file(run_verb, run_.file, run_.overrides);
     run_verb->add_flag("--fresh", run_.fresh, "Move an existing run of that name aside and begin anew");
+    run_verb->add_flag("--force", run_.force, "Compare by scores of too few samples too, which mean nothing");
     run_verb->callback([this] { action_ = [this] { return run(session_, run_); }; });
     CLI::App* check_verb = app_.add_subcommand("check", "Check a pipeline file and print the plan, without running it");
     add_file(check_verb, check_.file, check_.overrides);
@@ -118,6 +119,7 @@ class CommandLine {
     verb->add_option("overrides", ablate_.overrides,
                      "ablate.0.count=100, '+ablate=[{ sample.steps = [10, 50] }]', ...");
     verb->add_flag("--json", ablate_.json, "Print JSON");
+    verb->add_flag("--force", ablate_.force, "Take scores of too few samples too, which mean nothing");
     verb->callback([this] { action_ = [this] { return ablate(session_, ablate_); }; });
   }
 

@@ -64,6 +64,7 @@ int run(Session& session, const RunArguments& arguments) {
   install_stop_handlers();
   const Experiment experiment = session.load_experiment(arguments.file, arguments.overrides);
   warn_of(warnings_of(experiment));
+  require_comparable(experiment, arguments.force);  // before hours of training, not after
   const fs::path place = session.runs / experiment.base.run.text("name");
   if (arguments.fresh) {
     if (const fs::path aside = move_run_aside(place); !aside.empty())

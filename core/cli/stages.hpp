@@ -38,6 +38,10 @@ void begin_pipeline(Session& session, const Experiment& single, const OpenedData
 // runs/NAME/variants/VARIANT; runs/NAME itself for the empty name.
 std::filesystem::path variant_folder(const std::filesystem::path& run, const std::string& variant);
 
+// Throws PipelineErrors where a score would mean nothing of so few samples, unless `force`, or where the baseline is no
+// row; warns where there are few. Writes nothing.
+void require_comparable(const Experiment& experiment, bool force);
+
 // Draws and scores the cells that are not done under `run`/ablation, writes table and report there, and prints the
 // table (as JSON on request). Throws CheckpointError where a variant is not trained yet, DataError where it was trained
 // on other data, Stopped between two cells.

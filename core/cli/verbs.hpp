@@ -9,6 +9,7 @@ struct RunArguments {
   std::filesystem::path file;
   std::vector<std::string> overrides;
   bool fresh = false;  // move an existing run aside
+  bool force = false;  // compare by scores of too few samples
 };
 int run(Session& session, const RunArguments& arguments);
 
@@ -44,6 +45,7 @@ struct AblateArguments {
   std::filesystem::path place;  // a run's folder, or the pipeline file of one
   std::vector<std::string> overrides;
   bool json = false;
+  bool force = false;  // compare by scores of too few samples
 };
 int ablate(Session& session, const AblateArguments& arguments);
 

@@ -14,6 +14,7 @@
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "core/config/resolved.hpp"
+#include "core/config/tables.hpp"
 #include "core/diffusion/assembly.hpp"
 #include "core/host/services.hpp"
 
@@ -26,16 +27,32 @@ namespace {
 constexpr size_t strip_images = 10;
 constexpr int cell_format = 1;  // to be raised where sampling or scores change within a version: cells are drawn again
 
+// Keys that do not act, at their defaults: what differs in them alone is the same.
+void settle_idle_keys(Settings& sample) {
+  for (const Param& param : sample_schema()) {
+    if (param.def && idle_condition("sample", param.key, sample)) sample.find(param.key)->value = *param.def;
+  }
+}
+
+void add_once(std::vector<std::string>& sentences, const std::string& sentence) {
+  if (std::find(sentences.begin(), sentences.end(), sentence) == sentences.end()) sentences.push_back(sentence);
+}
+
+struct Collected {
+  std::vector<Cell> cells;
+  std::vector<std::string> idle;
+};
+
 // Adds the cells of one variant in one grid.
 class GridCells {
  public:
-  GridCells(const std::string& variant, const Pipeline& pipeline, const AblationGrid& grid, std::vector<Cell>& cells)
-      : variant_(variant), pipeline_(pipeline), grid_(grid), cells_(cells) {}
+  GridCells(const Variant& variant, const AblationGrid& grid, Collected& all)
+      : variant_(variant), grid_(grid), all_(all) {}
 
   void add() {
-    const std::vector<PluginChoice> own = {pipeline_.sampler};
+    const std::vector<PluginChoice> own = {variant_.pipeline.sampler};
     for (const PluginChoice& sampler : grid_.samplers.empty() ? own : grid_.samplers) {
-      Cell cell{variant_, pipeline_, grid_.scores};
+      Cell cell{variant_.name, variant_.pipeline, grid_.scores, variant_.family};
       cell.pipeline.sampler = sampler;
       if (grid_.count > 0) cell.pipeline.sample.find("count")->value = grid_.count;
       load_image_parameters(cell.pipeline);
@@ -52,18 +69,52 @@ class GridCells {
       }
       return;
     }
+    note_idle_axes(cell.pipeline.sample);
+    settle_idle_keys(cell.pipeline.sample);
     const auto same = [&](const Cell& other) {
       return other.variant == cell.variant && other.scores == cell.scores &&
              to_toml(other.pipeline) == to_toml(cell.pipeline);
     };
-    if (std::none_of(cells_.begin(), cells_.end(), same)) cells_.push_back(std::move(cell));
+    if (std::none_of(all_.cells.begin(), all_.cells.end(), same)) all_.cells.push_back(std::move(cell));
   }
 
-  const std::string& variant_;
-  const Pipeline& pipeline_;
+  void note_idle_axes(const Settings& sample) {
+    for (const SampleAxis& axis : grid_.axes) {
+      const Condition* condition = idle_condition("sample", axis.key, sample);
+      if (condition && axis.values.size() > 1) add_once(all_.idle, sentence(*condition));
+    }
+  }
+
+  const Variant& variant_;
   const AblationGrid& grid_;
-  std::vector<Cell>& cells_;
+  Collected& all_;
 };
+
+// What a variant gives [train] that does not act: its training is the one that it would be without.
+void note_idle_training(const Pipeline& base, const Variant& variant, Collected& all) {
+  if (!base.train || !variant.pipeline.train) return;
+  for (const Settings::Entry& entry : variant.pipeline.train->entries()) {
+    const Condition* condition = idle_condition("train", entry.key, *variant.pipeline.train);
+    if (condition && entry.value != base.train->at(entry.key).value) add_once(all.idle, sentence(*condition));
+  }
+}
+
+Collected collect(const Experiment& experiment) {
+  Collected all;
+  const auto add = [&](const Variant& variant) {
+    for (const AblationGrid& grid : experiment.grids) {
+      const auto& in = grid.variants;
+      if (variant.name.empty() || std::find(in.begin(), in.end(), variant.family) != in.end())
+        GridCells(variant, grid, all).add();
+    }
+  };
+  if (experiment.variants.empty()) add({"", experiment.base, ""});
+  for (const Variant& variant : experiment.variants) {
+    add(variant);
+    note_idle_training(experiment.base, variant, all);
+  }
+  return all;
+}
 
 // A plugin's file, hashed once in the life of the program: a plugin that is loaded does not change.
 const std::string& hash_of(const Plugin& plugin) {
@@ -149,25 +200,19 @@ Drawn draw(const Cell& cell, const OpenedModel& opened, const CellHooks& hooks,
 
 }  // namespace
 
-std::vector<Cell> cells_of(const Experiment& experiment) {
-  std::vector<Cell> cells;
-  const auto add = [&](const std::string& variant, const Pipeline& pipeline) {
-    for (const AblationGrid& grid : experiment.grids) {
-      const auto& in = grid.variants;
-      if (variant.empty() || std::find(in.begin(), in.end(), variant) != in.end())
-        GridCells(variant, pipeline, grid, cells).add();
-    }
-  };
-  if (experiment.variants.empty()) add("", experiment.base);
-  for (const Variant& variant : experiment.variants) add(variant.name, variant.pipeline);
-  return cells;
-}
+std::vector<Cell> cells_of(const Experiment& experiment) { return collect(experiment).cells; }
+
+std::vector<std::string> idle_settings(const Experiment& experiment) { return collect(experiment).idle; }
 
 std::string cell_id(const Cell& cell, const std::string& checkpoint_sha256, const std::string& scored_against) {
   Json corruption = Json::array();
   for (const PluginChoice& choice : cell.pipeline.corruption) corruption.push_back(facts_of(choice));
   Json sample;
-  for (const Settings::Entry& entry : cell.pipeline.sample.entries()) sample[entry.key] = toml_text(entry.value);
+  for (const Settings::Entry& entry : cell.pipeline.sample.entries()) {
+    // Ids held `basis` before it was known when it acts: with its default they are the same still.
+    const bool is_idle = idle_condition("sample", entry.key, cell.pipeline.sample);
+    if (!is_idle || entry.key == "basis") sample[entry.key] = toml_text(entry.value);
+  }
   const Json facts = {{"sdpipe", {host_services().version, cell_format}},
                       {"checkpoint", checkpoint_sha256},
                       {"precision", cell.pipeline.run.text("precision")},

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 
 #include "core/config/experiment.hpp"
 #include "core/evaluation/samples.hpp"
@@ -18,18 +19,24 @@
 namespace sdpipe {
 
 struct Cell {
-  std::string variant;              // empty: the file's own pipeline
-  Pipeline pipeline;                // with the [sampler] and [sample] of this cell
+  std::string variant;              // Variant::name, of one training; empty: the file's own pipeline
+  Pipeline pipeline;                // with the [sampler] and [sample] of this cell; keys that do not act: defaults
   std::vector<std::string> scores;  // of score_names()
+  std::string family = variant;     // Variant::family, of which trainings by other seeds are the same row
 };
 
 // Every cell of the experiment's grids, each once: by variant, then as the grids stand, samplers before [sample]'s keys
-// in the order of its schema. Images of samplers are decoded. Throws DataError where one cannot be.
+// in the order of its schema. Cells that differ in keys alone that do not act are one. Images of samplers are decoded.
+// Throws DataError where one cannot be.
 std::vector<Cell> cells_of(const Experiment& experiment);
 
+// Why values that the grids or the variants set make no difference, each once: "sample.basis acts under prior =
+// gaussian only".
+std::vector<std::string> idle_settings(const Experiment& experiment);
+
 // Everything that the result depends on, hashed: sdpipe's version, weights, corruption, sampler and their plugins,
-// [sample], scores. (Samples depend on sample.batch where a sampler chooses its steps by batch.) `scored_against` names
-// the real images and the features that the scores use.
+// what acts of [sample], scores. (Samples depend on sample.batch where a sampler chooses its steps by batch.)
+// `scored_against` names the real images and the features that the scores use.
 std::string cell_id(const Cell& cell, const std::string& checkpoint_sha256, const std::string& scored_against);
 
 struct CellResult {
@@ -81,16 +88,13 @@ struct CellHooks {
 void run_cells(const std::vector<Cell>& cells, const std::vector<std::string>& ids, CellStore& store,
                const CellHooks& hooks);
 
-// What `count` real images score that are not among those compared with.
-struct RealScores {
-  int64_t count = 0;  // that there were: fewer than asked for in a small data set
-  std::vector<Score> scores;
-};
-
 struct Ablation {
   std::vector<Cell> cells;
   std::vector<CellResult> results;  // of each cell
   std::vector<RealScores> real;     // for each number of images
+  Reference reference = {};
+  std::optional<RowPattern> baseline = {};
+  std::vector<std::string> idle = {};  // idle_settings
 };
 
 }  // namespace sdpipe

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <optional>
 #include <span>
+#include <stdexcept>
 
 #include "core/base/error.hpp"
 #include "core/base/random.hpp"
@@ -21,12 +22,14 @@
 #include "core/evaluation/manifold.hpp"
 #include "core/evaluation/neighbours.hpp"
 #include "core/evaluation/sliced.hpp"
+#include "core/evaluation/statistics.hpp"
 #include "core/host/services.hpp"
 
 namespace sdpipe {
 namespace {
 
 constexpr int64_t read_block = 256;
+constexpr int64_t most_parts = 20;  // of the real images that are held out
 constexpr int64_t most_held_out = 10'000, most_reference = 50'000, most_projected = 10'000, most_directions = 512;
 constexpr double training_share = 0.8;  // of the constructor's time, roughly
 
@@ -40,9 +43,33 @@ at::Tensor to_tensor(std::span<const ByteImage> images) {
 
 }  // namespace
 
+namespace {
+
+constexpr ScoreKind kinds[] = {
+    {"frechet", Better::less, feature_count, 10 * feature_count},
+    {"sliced_wasserstein", Better::less, 0, 0},
+    {"precision", Better::more, 0, 1000},
+    {"recall", Better::more, 0, 1000},
+    {"nearest_neighbour", Better::neither, 0, 0},
+};
+
+}  // namespace
+
 std::vector<std::string> score_names() {
-  return {"frechet", "sliced_wasserstein", "precision", "recall", "nearest_neighbour"};
+  std::vector<std::string> names;
+  for (const ScoreKind& kind : kinds) names.emplace_back(kind.name);
+  return names;
 }
+
+const ScoreKind& score_kind(std::string_view name) {
+  const std::string_view plain = name.substr(0, name.find(" ("));
+  for (const ScoreKind& kind : kinds) {
+    if (kind.name == plain) return kind;
+  }
+  throw std::out_of_range(fmt::format("there is no score \"{}\"", name));
+}
+
+bool is_meaningless(std::string_view score, int64_t samples) { return samples <= score_kind(score).features; }
 
 namespace {
 
@@ -199,17 +226,46 @@ std::vector<Score> Scorer::score(const std::vector<ByteImage>& samples, const st
   return state_->score(samples, names, {});
 }
 
-std::vector<Score> Scorer::real_floor(int64_t count, const std::vector<std::string>& names) const {
+Reference Scorer::reference() const {
+  return {state_->real.count(), frechet_bias_times_n(state_->gaussian.covariance)};
+}
+
+namespace {
+
+// Means and deviations over the parts, score by score.
+RealScores summary(const std::vector<std::vector<Score>>& parts, int64_t count) {
+  RealScores real{count, parts.at(0), std::ssize(parts)};
+  for (size_t i = 0; i < real.scores.size(); ++i) {
+    std::vector<double> values;
+    for (const std::vector<Score>& part : parts) values.push_back(part[i].value);
+    real.scores[i].value = mean_of(values);
+    if (const auto deviation = deviation_of(values)) real.deviations.push_back(*deviation);
+  }
+  return real;
+}
+
+}  // namespace
+
+RealScores Scorer::real_floor(int64_t count, const std::vector<std::string>& names,
+                              const std::atomic<bool>* cancel) const {
   std::vector<ByteImage> images;
   std::vector<int64_t> indices;
   for (const int64_t index : state_->held_out) {
-    if (std::ssize(images) == count) break;
+    if (std::ssize(images) == most_parts * count) break;
     if (std::optional<ByteImage> image = state_->data.try_read(index)) {
       images.push_back(std::move(*image));
       indices.push_back(index);
     }
   }
-  return state_->score(images, names, indices);
+  const int64_t size = std::min(count, std::ssize(images));
+  std::vector<std::vector<Score>> parts;
+  do {  // once at least: of too few images the scores say so
+    if (cancel && cancel->load()) throw Cancelled();
+    const int64_t first = std::ssize(parts) * size;
+    const std::vector<ByteImage> part(images.begin() + first, images.begin() + first + size);
+    parts.push_back(state_->score(part, names, std::span(indices).subspan(static_cast<size_t>(first), part.size())));
+  } while ((std::ssize(parts) + 1) * size <= std::ssize(images));
+  return summary(parts, size);
 }
 
 }  // namespace sdpipe

@@ -18,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/data/source.hpp"
@@ -32,6 +33,36 @@ struct Score {
 
 // "frechet", "sliced_wasserstein", "precision", "recall", "nearest_neighbour".
 std::vector<std::string> score_names();
+
+enum class Better { less, more, neither };  // neither: what is far below the floor are copies
+// What is known of a score before it is taken.
+struct ScoreKind {
+  std::string_view name;
+  Better better;
+  int64_t features;  // of which it fits a covariance: it says nothing of as many samples or fewer; 0 where of none
+  int64_t advised;   // of fewer samples it is rough; 0 where nothing is known
+};
+// By the name that a pipeline file has, or the one that is shown. Throws std::out_of_range for others.
+const ScoreKind& score_kind(std::string_view name);
+// Whether so few samples leave the score without any meaning.
+bool is_meaningless(std::string_view score, int64_t samples);
+
+// What real images score that are not among those compared with: no model can be expected to do better.
+struct RealScores {
+  int64_t count = 0;                    // images in a part: fewer than asked for in a small data set
+  std::vector<Score> scores;            // means over the parts
+  int64_t parts = 1;                    // disjoint ones
+  std::vector<double> deviations = {};  // of each score over the parts; empty where there is one
+};
+
+// What samples are compared with.
+struct Reference {
+  int64_t images = 0;       // 0: not known
+  double bias_times_n = 0;  // frechet_bias_times_n of their features
+  double bias(int64_t n) const { return bias_times_n / static_cast<double>(n); }
+  // Of a perfect model's n samples.
+  double expected_frechet(int64_t n) const { return bias(n) + bias(images); }
+};
 
 class Scorer {
  public:
@@ -48,9 +79,12 @@ class Scorer {
   // all of the data's shape. Throws UsageError where one of that is not so.
   std::vector<Score> score(const std::vector<ByteImage>& samples, const std::vector<std::string>& names) const;
 
-  // What `count` real images score that are not among those compared with: no model can be expected to do better.
-  // Real images are split by seed into a reference and at most half for this; `count` is lowered to what there is.
-  std::vector<Score> real_floor(int64_t count, const std::vector<std::string>& names) const;
+  // Real images are split by seed into a reference and at most half for this: so many disjoint parts of `count` images
+  // as there are, at most 20. `count` is lowered to what there is. Throws Cancelled where `cancel` became true.
+  RealScores real_floor(int64_t count, const std::vector<std::string>& names,
+                        const std::atomic<bool>* cancel = nullptr) const;
+
+  Reference reference() const;
 
   // The first eight digits of the SHA-256 of the feature network's weights.
   const std::string& feature_id() const;

@@ -20,28 +20,28 @@ bool has(const std::vector<std::string>& words, std::string_view word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-// Cells that differ in steps and seed alone: the mean over the seeds against the evaluations. Cells of another number
-// of samples are another curve, because scores of few samples are biased.
+// Rows that differ in steps alone: each is a point against its evaluations. Rows of another number of samples are
+// another curve, because scores of few samples are biased.
 struct Curve {
   std::string variant, setting;
-  std::map<int64_t, std::vector<double>> values;  // NFE -> one for each seed
+  std::multimap<double, const RowScore*> values;  // by NFE
 };
 
 bool varies_within_a_variant(const Ablation& ablation, const std::string& column) {
   std::map<std::string, std::string> first;
   return std::any_of(ablation.cells.begin(), ablation.cells.end(), [&](const Cell& cell) {
-    const std::string text = cell_text(cell, column);
-    return first.try_emplace(cell.variant, text).first->second != text;
+    const std::string text = row_text(cell, column);
+    return first.try_emplace(cell.family, text).first->second != text;
   });
 }
 
-// What tells curves of one variant apart: what varies beside steps and seed. A key that each variant has one value of
+// What tells curves of one variant apart: what varies beside steps. A key that each variant has one value of
 // (soft diffusion starts from images, plain diffusion from noise) is the variant's own and keeps no curves from one
 // plot.
 std::vector<std::string> columns_within_a_variant(const Ablation& ablation) {
-  std::vector<std::string> columns = varying_columns(ablation);
+  std::vector<std::string> columns = row_columns(ablation);
   std::erase_if(columns, [&](const std::string& column) {
-    const bool is_axis = column == "variant" || column == "steps" || column == "seed";
+    const bool is_axis = column == "variant" || column == "steps";
     return is_axis || (column != "sampler" && !varies_within_a_variant(ablation, column));
   });
   return columns;
@@ -50,8 +50,10 @@ std::vector<std::string> columns_within_a_variant(const Ablation& ablation) {
 // "ddim", "ddim, prior gaussian".
 std::string setting_of(const Cell& cell, const std::vector<std::string>& columns) {
   std::string text;
-  for (const std::string& column : columns)
-    text += column == "sampler" ? cell_text(cell, column) : fmt::format(", {} {}", column, cell_text(cell, column));
+  for (const std::string& column : columns) {
+    const std::string its = row_text(cell, column);
+    if (!its.empty()) text += column == "sampler" ? its : fmt::format(", {} {}", column, its);
+  }
   return text;
 }
 
@@ -66,30 +68,34 @@ Ablation scored_cells(const Ablation& ablation) {
   return scored;
 }
 
-std::vector<Curve> curves_of(const Ablation& ablation, const std::string& score) {
+std::vector<Curve> curves_of(const Ablation& ablation, const std::vector<Row>& rows, const std::string& score) {
   const std::vector<std::string> columns = columns_within_a_variant(ablation);
   std::vector<Curve> curves;
-  for (size_t i = 0; i < ablation.cells.size(); ++i) {
-    const Score* value = score_of(ablation.results[i].scores, score);
+  for (const Row& row : rows) {
+    const RowScore* value = score_of(row, score);
     if (!value) continue;
-    const std::string& variant = ablation.cells[i].variant;
-    const std::string setting = setting_of(ablation.cells[i], columns);
+    const Cell& cell = ablation.cells[row.cells[0]];
+    const std::string setting = setting_of(cell, columns);
     auto curve = std::find_if(curves.begin(), curves.end(),
-                              [&](const Curve& c) { return c.variant == variant && c.setting == setting; });
-    if (curve == curves.end()) curve = curves.insert(curves.end(), {variant, setting, {}});
-    curve->values[ablation.results[i].nfe].push_back(value->value);
+                              [&](const Curve& c) { return c.variant == cell.family && c.setting == setting; });
+    if (curve == curves.end()) curve = curves.insert(curves.end(), {cell.family, setting, {}});
+    curve->values.emplace(row.nfe, value);
   }
   return curves;
+}
+
+// What a training adds is in the spread over trainings, where there are several.
+double spread_of(const RowScore& score) {
+  return score.training_deviation.value_or(score.sample_deviation.value_or(0));
 }
 
 Series series_of(const Curve& curve, const std::string& name) {
   Series series{name, {}, {}};
   series.markers = true;
-  for (const auto& [nfe, values] : curve.values) {
-    double sum = 0;
-    for (const double value : values) sum += value;
-    series.x.push_back(static_cast<double>(nfe));
-    series.y.push_back(sum / static_cast<double>(values.size()));
+  for (const auto& [nfe, score] : curve.values) {
+    series.x.push_back(nfe);
+    series.y.push_back(score->mean);
+    series.spread.push_back(spread_of(*score));
   }
   return series;
 }
@@ -97,16 +103,17 @@ Series series_of(const Curve& curve, const std::string& name) {
 // Every plot of one score: common axes, and the real images' line.
 class ScorePlots {
  public:
-  ScorePlots(const Ablation& ablation, const std::string& score)
-      : ablation_(ablation), score_(score), curves_(curves_of(ablation, score)) {
+  ScorePlots(const Ablation& ablation, const std::vector<Row>& rows, const std::string& score)
+      : ablation_(ablation), score_(score), curves_(curves_of(ablation, rows, score)) {
     for (const Curve& curve : curves_) {
       const Series series = series_of(curve, "");
       range_.x.insert(range_.x.end(), series.x.begin(), series.x.end());
       range_.y.insert(range_.y.end(), series.y.begin(), series.y.end());
+      range_.spread.insert(range_.spread.end(), series.spread.begin(), series.spread.end());
       add_once(variants_, curve.variant);
       add_once(settings_, curve.setting);
     }
-    range_.line = false;
+    range_.line = false;  // and no markers: it draws nothing
   }
 
   void add_to(Page& page) const {
@@ -169,6 +176,7 @@ class ScorePlots {
                   {*first, *last},
                   {value->value, value->value}};
       line.faint = true;
+      if (const auto deviation = deviation_of(real, score_)) line.spread = {*deviation, *deviation};
       plot.series.push_back(std::move(line));
     }
     plot.series.push_back(range_);  // draws nothing: plots beside each other have the same axes
@@ -190,7 +198,7 @@ void add_strips(Page& page, const AblationReport& r, const Ablation& scored) {
   std::vector<std::string> columns = columns_within_a_variant(scored);
   std::erase(columns, "count");  // the first images are the same
   Strips strips;
-  std::string variant = r.ablation.cells.at(0).variant;
+  std::string variant = r.ablation.cells.at(0).family;
   const auto flush = [&] {
     if (strips.rows.empty()) return;
     if (!variant.empty()) page.subheading(variant);
@@ -199,8 +207,8 @@ void add_strips(Page& page, const AblationReport& r, const Ablation& scored) {
   };
   for (size_t i = 0; i < r.ablation.cells.size(); ++i) {
     const Cell& cell = r.ablation.cells[i];
-    if (cell.variant != variant) flush();
-    variant = cell.variant;
+    if (cell.family != variant) flush();
+    variant = cell.family;
     if (r.strips[i].empty()) continue;
     Strips::Row row{fmt::format("{}, {} NFE", setting_of(cell, columns), r.ablation.results[i].nfe), {}};
     const auto same = [&](const Strips::Row& other) { return other.label == row.label; };
@@ -212,9 +220,11 @@ void add_strips(Page& page, const AblationReport& r, const Ablation& scored) {
 }
 
 void add_numbers(Page& page, const AblationReport& r) {
-  page.heading("Every cell");
-  const TextTable table = text_table(r.ablation);
-  page.table(table.columns, table.rows);
+  page.heading("Every number");
+  for (const ScoreTable& score : score_tables(r.ablation)) {
+    page.subheading(score.header);
+    page.table(score.table.columns, score.table.rows);
+  }
   for (const std::string& note : table_notes(r.ablation)) page.paragraph(note);
 }
 
@@ -233,9 +243,12 @@ std::string render_ablation_report(const AblationReport& r) {
               "name, features, data and number of samples are the same. None is an FID.");
   page.heading("Quality against evaluations");
   const Ablation scored = scored_cells(r.ablation);
-  if (!scored.cells.empty() && has(varying_columns(scored), "seed"))
-    page.paragraph("Each point is the mean over the seeds of its setting.");
-  for (const std::string& score : score_columns(scored)) ScorePlots(scored, score).add_to(page);
+  const std::vector<Row> rows = rows_of(scored);
+  if (std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.cells.size() > 1; }))
+    page.paragraph(
+        "Each point is the mean over the seeds of its setting. Its bar is one standard deviation on either side: over "
+        "training seeds where there are several, else over sample seeds. The band is that of real images.");
+  for (const std::string& score : score_columns(scored)) ScorePlots(scored, rows, score).add_to(page);
   if (scored.cells.empty())
     page.paragraph("Every cell failed; the reasons stand below the table.");
   else

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "core/base/text.hpp"
+#include "core/config/tables.hpp"
 #include "core/report/numbers.hpp"
 
 namespace sdpipe {
@@ -17,6 +18,8 @@ std::string plain(const Setting& value) {
   const std::string* word = std::get_if<std::string>(&value);
   return word ? *word : toml_text(value);
 }
+
+}  // namespace
 
 std::string parameters_of(const PluginChoice& sampler, std::string_view separator) {
   std::string text;
@@ -29,29 +32,14 @@ std::string parameters_of(const PluginChoice& sampler, std::string_view separato
   return text;
 }
 
-std::string number_text(double value) { return std::isfinite(value) ? fmt::format("{:.4g}", value) : "none"; }
+namespace {
 
 void add_unique(std::vector<std::string>& names, const std::string& name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
 }
 
-std::string quoted(const std::string& field) {
-  if (field.find_first_of(",\"\r\n") == std::string::npos) return field;
-  std::string out = "\"";
-  for (const char c : field) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + "\"";
-}
+}  // namespace
 
-std::string line_of(const std::vector<std::string>& fields) {
-  std::string line;
-  for (size_t i = 0; i < fields.size(); ++i) {
-    if (i > 0) line += ',';
-    line += quoted(fields[i]);
-  }
-  return line + "\r\n";
-}
-
-// `batch` is no setting to compare.
 std::vector<std::string> sample_keys(const Cell& cell) {
   std::vector<std::string> keys;
   for (const Settings::Entry& entry : cell.pipeline.sample.entries()) {
@@ -59,55 +47,6 @@ std::vector<std::string> sample_keys(const Cell& cell) {
   }
   return keys;
 }
-
-std::vector<std::string> row_of(const Cell& cell, const CellResult& result, const std::vector<std::string>& varying,
-                                const std::vector<std::string>& scores) {
-  std::vector<std::string> row;
-  for (const std::string& column : varying) row.push_back(cell_text(cell, column));
-  row.push_back(result.failure.empty() ? std::to_string(result.nfe) : "");
-  for (const std::string& name : scores) {
-    const Score* score = score_of(result.scores, name);
-    row.push_back(score ? number_text(score->value) : result.failure.empty() ? "" : "failed");
-  }
-  row.push_back(result.failure.empty() ? fmt::format("{:.2f}", result.seconds) : "");
-  return row;
-}
-
-// "500" or "500 or 1000": of how many samples a cell the score was taken.
-std::string counts_of(const Ablation& ablation, const std::string& score) {
-  std::set<int64_t> counts;
-  for (const CellResult& result : ablation.results) {
-    if (const Score* found = score_of(result.scores, score)) counts.insert(found->samples);
-  }
-  std::vector<std::string> words;
-  for (const int64_t count : counts) words.push_back(std::to_string(count));
-  return join(words, " or ");
-}
-
-Json scores_json(const std::vector<Score>& scores) {
-  Json j = Json::object();
-  for (const Score& score : scores) j[score.name] = std::isfinite(score.value) ? Json(score.value) : Json(nullptr);
-  return j;
-}
-
-Json setting_json(const Setting& value) {
-  return std::visit(
-      [](const auto& v) -> Json {
-        if constexpr (std::is_same_v<std::decay_t<decltype(v)>, ImageSetting>)
-          return v.path;
-        else
-          return v;
-      },
-      value);
-}
-
-Json settings_json(const Settings& settings) {
-  Json j = Json::object();
-  for (const Settings::Entry& entry : settings.entries()) j[entry.key] = setting_json(entry.value);
-  return j;
-}
-
-}  // namespace
 
 std::string sampler_label(const PluginChoice& sampler) {
   const std::string parameters = parameters_of(sampler, ", ");
@@ -123,11 +62,6 @@ std::vector<std::string> score_columns(const Ablation& ablation) {
 }
 
 std::string short_name(const std::string& score) { return score.substr(0, score.find(" (")); }
-
-const Score* score_of(const std::vector<Score>& scores, std::string_view name) {
-  const auto found = std::find_if(scores.begin(), scores.end(), [&](const Score& s) { return s.name == name; });
-  return found == scores.end() ? nullptr : &*found;
-}
 
 std::vector<std::string> varying_columns(const Ablation& ablation) {
   std::vector<std::string> columns;
@@ -147,39 +81,149 @@ std::string cell_text(const Cell& cell, std::string_view column) {
   return plain(cell.pipeline.sample.at(column).value);
 }
 
-TextTable text_table(const Ablation& ablation) {
-  const std::vector<std::string> varying = varying_columns(ablation), scores = score_columns(ablation);
-  TextTable table{varying, {}};
-  table.columns.push_back("NFE");
-  for (const std::string& name : scores) table.columns.push_back(short_name(name));
-  table.columns.push_back("seconds");
-  for (size_t i = 0; i < ablation.cells.size(); ++i)
-    table.rows.push_back(row_of(ablation.cells[i], ablation.results[i], varying, scores));
-  for (const RealScores& real : ablation.real) {
-    std::vector<std::string> row(varying.size() + 1);
-    row[0] = fmt::format("{} real images", grouped(static_cast<uint64_t>(real.count)));
-    for (const std::string& name : scores) {
-      const Score* score = score_of(real.scores, name);
-      row.push_back(score ? number_text(score->value) : "");
-    }
-    row.push_back("");
-    table.rows.push_back(std::move(row));
+std::vector<std::string> row_columns(const Ablation& ablation) {
+  std::vector<std::string> columns;
+  for (const std::string& column : varying_columns(ablation)) {
+    std::set<std::string> values;
+    for (const Cell& cell : ablation.cells) values.insert(row_text(cell, column));
+    const bool varies = values.size() > 1 || column == "sampler" || column == "steps";
+    if (varies && column != "seed") columns.push_back(column);
   }
-  return table;
+  return columns;
 }
 
-std::vector<std::string> table_notes(const Ablation& ablation) {
-  std::vector<std::string> notes;
-  for (const std::string& name : score_columns(ablation))
-    notes.push_back(fmt::format("{}, of {} samples a cell", name, counts_of(ablation, name)));
-  const std::vector<std::string> varying = varying_columns(ablation);
-  for (size_t i = 0; i < ablation.cells.size(); ++i) {
-    if (ablation.results[i].failure.empty()) continue;
-    std::vector<std::string> words;
-    for (const std::string& column : varying) words.push_back(cell_text(ablation.cells[i], column));
-    notes.push_back(fmt::format("failed: {}: {}", join(words), ablation.results[i].failure));
+std::string row_text(const Cell& cell, std::string_view column) {
+  if (column == "variant") return cell.family;
+  const bool is_key = column != "sampler";
+  return is_key && idle_condition("sample", column, cell.pipeline.sample) ? "" : cell_text(cell, column);
+}
+
+namespace {
+
+// "3 sample seeds", or "1 to 3 sample seeds" where rows differ.
+std::string seeds_text(const std::vector<Row>& rows, size_t Row::*member, std::string_view noun) {
+  const auto [least, most] =
+      std::minmax_element(rows.begin(), rows.end(), [&](const Row& a, const Row& b) { return a.*member < b.*member; });
+  const std::string text = counted((*most).*member, noun);
+  return (*least).*member == (*most).*member ? text : fmt::format("{} to {}", (*least).*member, text);
+}
+
+// "4.31 ± 0.12", "4.31 ± 0.12 (training ± 0.30)", "4.31 ± 0.12 (2 of 3 cells) at the floor"
+std::string value_text(const Comparison& comparison, const Row& row, const std::string& name) {
+  const RowScore* score = score_of(row, name);
+  if (!score) return row.failed == row.cells.size() ? "failed" : "";
+  std::string text = with_error(score->mean, score->sample_deviation);
+  if (score->training_deviation) text += fmt::format(" (training ± {})", error_text(*score->training_deviation));
+  if (score->values.size() < row.cells.size())
+    text += fmt::format(" ({} of {})", score->values.size(), counted(row.cells.size(), "cell"));
+  const std::string_view mark = comparison.mark(*score);
+  return mark.empty() ? text : fmt::format("{} {}", text, mark);
+}
+
+// "+0.11 ± 0.09  not told apart"
+std::string difference_text(const Comparison& comparison, size_t row, const std::string& score) {
+  const std::optional<RowDifference> found = comparison.difference(row, score);
+  if (!found) return "";
+  const Difference& difference = found->difference;
+  std::string text = with_error(difference.mean, difference.standard_error, true);
+  if (found->verdict != Verdict::unjudged) text += fmt::format("  {}", to_text(found->verdict));
+  if (!difference.is_paired && difference.standard_error) text += " (unpaired)";
+  return found->is_within_bias ? text + " *" : text;
+}
+
+// "floor, 20 parts; expected bias 1.4"
+std::string floor_text(const Ablation& ablation, const RealScores& real, const std::string& score) {
+  std::string text = "floor, " + counted(static_cast<uint64_t>(real.parts), "part");
+  if (score_kind(score).features > 0 && ablation.reference.images > 0)
+    text += fmt::format("; expected bias {:.2g}", ablation.reference.expected_frechet(real.count));
+  return text;
+}
+
+// Of one score: its header, its rows and the floor.
+class TableOf {
+ public:
+  TableOf(const Comparison& comparison, std::string score)
+      : comparison_(comparison), score_(std::move(score)), columns_(row_columns(comparison.ablation)) {}
+
+  ScoreTable make() const {
+    ScoreTable made{score_.empty() ? "every cell failed" : header(), {columns_, {}}};
+    auto& [columns, rows] = made.table;
+    columns.insert(columns.end(), {"NFE", "value"});
+    if (has_others()) columns.push_back("against " + words_of(comparison_, comparison_.rows[comparison_.baseline]));
+    columns.push_back("seconds");
+    for (size_t i = 0; i < comparison_.rows.size(); ++i) rows.push_back(line(i));
+    for (const RealScores& real : comparison_.ablation.real) {
+      if (score_of(real.scores, score_)) rows.push_back(line(real));
+    }
+    return made;
   }
-  return notes;
+
+ private:
+  bool has_others() const { return comparison_.rows.size() > 1; }
+
+  // "recall (features 1a2b3c4d), 500 or 1,000 samples a cell; 3 sample seeds, 1 training seed"
+  std::string header() const {
+    std::set<int64_t> counts;
+    for (const Row& row : comparison_.rows) {
+      if (const RowScore* score = score_of(row, score_)) counts.insert(score->samples);
+    }
+    std::vector<std::string> numbers;
+    for (const int64_t count : counts) numbers.push_back(grouped(static_cast<uint64_t>(count)));
+    const int64_t images = comparison_.ablation.reference.images;
+    const bool against_all = score_kind(score_).features > 0 && images > 0;
+    return fmt::format("{}, {} samples a cell{}; {}, {}", score_, join(numbers, " or "),
+                       against_all ? " against " + counted(static_cast<uint64_t>(images), "image") : "",
+                       seeds_text(comparison_.rows, &Row::sample_seeds, "sample seed"),
+                       seeds_text(comparison_.rows, &Row::run_seeds, "training seed"));
+  }
+
+  std::vector<std::string> line(size_t i) const {
+    const Row& row = comparison_.rows[i];
+    const bool done = row.failed < row.cells.size();
+    std::vector<std::string> line;
+    for (const std::string& column : columns_) line.push_back(row_text(comparison_.cell(row), column));
+    line.push_back(done ? fmt::format("{:.10g}", row.nfe) : "");
+    line.push_back(value_text(comparison_, row, score_));
+    if (has_others()) line.push_back(difference_text(comparison_, i, score_));
+    line.push_back(done ? fmt::format("{:.2f}", row.seconds) : "");
+    return line;
+  }
+
+  std::vector<std::string> line(const RealScores& real) const {
+    std::vector<std::string> line(columns_.size() + 1);
+    line[0] = counted(static_cast<uint64_t>(real.count), "real image");
+    line.push_back(with_error(score_of(real.scores, score_)->value, deviation_of(real, score_)));
+    const std::string what = floor_text(comparison_.ablation, real, score_);
+    if (has_others())
+      line.push_back(what);
+    else
+      line.back() += "  " + what;
+    line.push_back("");
+    return line;
+  }
+
+  const Comparison& comparison_;
+  std::string score_;
+  std::vector<std::string> columns_;
+};
+
+}  // namespace
+
+std::string words_of(const Comparison& comparison, const Row& row) {
+  std::vector<std::string> words;
+  for (const std::string& column : row_columns(comparison.ablation)) {
+    const std::string text = row_text(comparison.cell(row), column);
+    if (!text.empty()) words.push_back(text);
+  }
+  return join(words);
+}
+
+std::vector<ScoreTable> score_tables(const Ablation& ablation) {
+  const Comparison comparison(ablation);
+  std::vector<ScoreTable> tables;
+  for (const std::string& score : score_columns(ablation)) tables.push_back(TableOf(comparison, score).make());
+  if (tables.empty()) tables.push_back(TableOf(comparison, "").make());
+  return tables;
 }
 
 std::string aligned(const TextTable& table) {
@@ -192,7 +236,7 @@ std::string aligned(const TextTable& table) {
       width[i] = std::max(width[i], text_columns(row[i]));
       const bool stands_for_one = row[i].empty() || row[i] == "failed" || row[i] == "none";
       const bool number = stands_for_one || row[i][0] == '-' || (row[i][0] >= '0' && row[i][0] <= '9');
-      is_number[i] = is_number[i] && number;
+      is_number[i] = is_number[i] && number && row[i].find("±") == std::string::npos;
     }
   }
   std::string out;
@@ -207,58 +251,6 @@ std::string aligned(const TextTable& table) {
   add(table.columns);
   for (const auto& row : table.rows) add(row);
   return out;
-}
-
-std::string to_csv(const Ablation& ablation) {
-  const std::vector<std::string> keys = sample_keys(ablation.cells.at(0)), scores = score_columns(ablation);
-  std::vector<std::string> header = {"variant", "sampler", "parameters"};
-  header.insert(header.end(), keys.begin(), keys.end());
-  header.push_back("nfe");
-  header.insert(header.end(), scores.begin(), scores.end());
-  header.insert(header.end(), {"seconds", "failure"});
-  std::string out = line_of(header);
-  for (size_t i = 0; i < ablation.cells.size(); ++i) {
-    const Cell& cell = ablation.cells[i];
-    const CellResult& result = ablation.results[i];
-    const bool done = result.failure.empty();
-    std::vector<std::string> row = {cell.variant, cell.pipeline.sampler.plugin->id(),
-                                    parameters_of(cell.pipeline.sampler, "; ")};
-    for (const std::string& key : keys) row.push_back(cell_text(cell, key));
-    row.push_back(done ? std::to_string(result.nfe) : "");
-    for (const std::string& name : scores) {
-      const Score* score = score_of(result.scores, name);
-      row.push_back(score && std::isfinite(score->value) ? fmt::format("{}", score->value) : "");
-    }
-    row.push_back(done ? fmt::format("{:.3f}", result.seconds) : "");
-    row.push_back(result.failure);
-    out += line_of(row);
-  }
-  return out;
-}
-
-Json to_json(const Ablation& ablation) {
-  Json cells = Json::array(), real = Json::array();
-  for (size_t i = 0; i < ablation.cells.size(); ++i) {
-    const Cell& cell = ablation.cells[i];
-    const CellResult& result = ablation.results[i];
-    Json sampler = {{"type", cell.pipeline.sampler.plugin->id()}};
-    sampler.update(settings_json(cell.pipeline.sampler.settings));
-    Json j = {{"id", result.id}};
-    if (!cell.variant.empty()) j["variant"] = cell.variant;
-    j["sampler"] = sampler;
-    j["sample"] = settings_json(cell.pipeline.sample);
-    j["sample"].erase("batch");
-    if (result.failure.empty()) {
-      j["nfe"] = result.nfe;
-      j["seconds"] = result.seconds;
-      j["scores"] = scores_json(result.scores);
-    } else {
-      j["failure"] = result.failure;
-    }
-    cells.push_back(std::move(j));
-  }
-  for (const RealScores& r : ablation.real) real.push_back({{"samples", r.count}, {"scores", scores_json(r.scores)}});
-  return {{"cells", cells}, {"real_images", real}};
 }
 
 }  // namespace sdpipe

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 namespace sdpipe {
 
@@ -32,6 +33,32 @@ std::string readable_memory(uint64_t bytes) {
   if (mebibytes < 1023.5) return fmt::format("{:.0f} MiB", mebibytes);
   const double gibibytes = mebibytes / 1024;
   return fmt::format("{:.{}f} GiB", gibibytes, gibibytes < 9.95 ? 1 : 0);
+}
+
+namespace {
+
+// Places behind the point that two digits of `error` take: 2 for 0.12 and for 0.0996, 0 for 12 and more.
+int decimals(double error) {
+  const std::string rounded = fmt::format("{:.1e}", error);
+  const int exponent = std::stoi(rounded.substr(rounded.find('e') + 1));
+  return std::clamp(1 - exponent, 0, 12);
+}
+
+}  // namespace
+
+std::string error_text(double error) { return error > 0 ? fmt::format("{:.{}f}", error, decimals(error)) : "0"; }
+
+std::string with_error(double value, std::optional<double> error, bool sign) {
+  if (!std::isfinite(value)) return "none";
+  if (!error || !(*error > 0))
+    return (sign ? fmt::format("{:+.4g}", value) : fmt::format("{:.4g}", value)) + (error ? " ± 0" : "");
+  const int places = decimals(*error);
+  const std::string text = sign ? fmt::format("{:+.{}f}", value, places) : fmt::format("{:.{}f}", value, places);
+  return fmt::format("{} ± {}", text, error_text(*error));
+}
+
+std::string counted(uint64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", grouped(count), noun, count == 1 ? "" : "s");
 }
 
 size_t text_columns(std::string_view utf8) {

@@ -30,7 +30,8 @@ constexpr const char* style =
     "svg.plot .tick{fill:var(--soft);font-variant-numeric:tabular-nums}"
     "svg.plot .grid{stroke:var(--grid)}svg.plot .frame{stroke:var(--soft);fill:none}"
     "svg.plot .line{fill:none;stroke-width:1.75;stroke-linejoin:round;stroke-linecap:round}"
-    "svg.plot .faint{stroke-width:1;opacity:.3}";
+    "svg.plot .faint{stroke-width:1;opacity:.3}"
+    "svg.plot .bar{fill:none;stroke-width:1.25}svg.plot .band{opacity:.15}";
 
 // Everything that is decided before the first element is written. Pixels; y grows downwards.
 struct Layout {
@@ -59,9 +60,19 @@ double text_width(const std::string& text) {
 }
 
 void check_lengths(const Series& series) {
+  if (!series.spread.empty() && series.spread.size() != series.y.size()) {
+    throw std::invalid_argument(fmt::format("plot series \"{}\" has {} y values and {} spreads", series.name,
+                                            series.y.size(), series.spread.size()));
+  }
   if (series.x.size() == series.y.size()) return;
   throw std::invalid_argument(
       fmt::format("plot series \"{}\" has {} x values and {} y values", series.name, series.x.size(), series.y.size()));
+}
+
+// Where the bar of a point ends, below and above; nothing where it has none.
+std::vector<double> spread_ends(const Series& series, size_t i) {
+  if (series.spread.empty() || !(series.spread[i] > 0)) return {};
+  return {series.y[i] - series.spread[i], series.y[i] + series.spread[i]};
 }
 
 // Only points of which both coordinates can be shown stretch the axes.
@@ -74,6 +85,9 @@ void set_ranges(const Plot& plot, Layout& layout) {
       if (!layout.x.can_show(series.x[i]) || !layout.y.can_show(series.y[i])) continue;
       xs.push_back(series.x[i]);
       ys.push_back(series.y[i]);
+      for (const double end : spread_ends(series, i)) {
+        if (layout.y.can_show(end)) ys.push_back(end);
+      }
     }
   }
   layout.empty = xs.empty();
@@ -198,14 +212,58 @@ void write_curve(const std::vector<Point>& points, const Series& series, size_t 
   for (const Point& point : alone) write_dot(point, paint("fill", index), "", svg);
 }
 
+// On a logarithmic axis a bar that reaches 0 ends at the frame.
+double end_in_plot(double value, const Layout& layout) {
+  return layout.y.can_show(value) ? std::min(layout.at_y(value), layout.bottom) : layout.bottom;
+}
+
+void write_bars(const Series& series, size_t index, const Layout& layout, Writer& svg) {
+  for (size_t i = 0; i < series.x.size(); ++i) {
+    const std::vector<double> ends = spread_ends(series, i);
+    const double x = layout.at_x(series.x[i]);
+    if (ends.empty() || is_gap({x, layout.at_y(series.y[i])})) continue;
+    const std::string low = px(end_in_plot(ends[0], layout)), high = px(end_in_plot(ends[1], layout));
+    svg.write("<path class=\"bar\" {} d=\"M{} {}V{}M{} {}h8M{} {}h8\"/>\n", paint("stroke", index), px(x), low, high,
+              px(x - 4), low, px(x - 4), high);
+  }
+}
+
+// Along a line without gaps: there and back.
+void write_band(const Series& series, size_t index, const Layout& layout, Writer& svg) {
+  std::string there, back;
+  for (size_t i = 0; i < series.x.size(); ++i) {
+    const double x = layout.at_x(series.x[i]);
+    const std::vector<double> ends = spread_ends(series, i);
+    if (ends.empty() || is_gap({x, layout.at_y(series.y[i])})) return;
+    there += fmt::format("{}{} {}", there.empty() ? "M" : "L", px(x), px(end_in_plot(ends[1], layout)));
+    back = fmt::format("L{} {}", px(x), px(end_in_plot(ends[0], layout))) + back;
+  }
+  if (!there.empty()) svg.write("<path class=\"band\" {} d=\"{}{}Z\"/>\n", paint("fill", index), there, back);
+}
+
+void write_spread(const Series& series, size_t index, const Layout& layout, Writer& svg) {
+  if (series.spread.empty()) return;
+  if (series.markers)
+    write_bars(series, index, layout, svg);
+  else if (series.line)
+    write_band(series, index, layout, svg);
+}
+
+// "10, 4.31", "10, 4.31 ± 0.12"
+std::string tooltip(const Series& series, size_t i) {
+  const std::string text = fmt::format("{:.6g}, {:.6g}", series.x[i], series.y[i]);
+  return spread_ends(series, i).empty() ? text : fmt::format("{} ± {:.2g}", text, series.spread[i]);
+}
+
 void write_series(const Series& series, size_t index, const Layout& layout, Writer& svg) {
   std::vector<Point> points(series.x.size());
   for (size_t i = 0; i < points.size(); ++i) points[i] = {layout.at_x(series.x[i]), layout.at_y(series.y[i])};
+  write_spread(series, index, layout, svg);
   if (series.line) write_curve(decimate(points), series, index, svg);
   if (!series.markers) return;
   for (size_t i = 0; i < points.size(); ++i) {
     if (is_gap(points[i])) continue;
-    write_dot(points[i], paint("fill", index), fmt::format("{:.6g}, {:.6g}", series.x[i], series.y[i]), svg);
+    write_dot(points[i], paint("fill", index), tooltip(series, i), svg);
   }
 }
 

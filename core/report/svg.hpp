@@ -11,8 +11,9 @@ struct Series {
   std::string name;  // in the legend; empty: not there
   std::vector<double> x, y;
   bool line = true;
-  bool markers = false;  // a dot at each point, with its values as a tooltip
-  bool faint = false;    // pale and thin, for raw values behind their mean
+  bool markers = false;             // a dot at each point, with its values as a tooltip
+  bool faint = false;               // pale and thin, for raw values behind their mean
+  std::vector<double> spread = {};  // ± of each y: bars at markers, else a band; empty, or one for each y, 0 for none
 };
 
 struct Plot {
@@ -23,7 +24,8 @@ struct Plot {
 };
 
 // One <svg> element, valid inside HTML and as a file of its own; nothing but the plot decides its bytes. A plot without
-// values says "no data". Throws std::invalid_argument where a series has more x than y values or fewer.
+// values says "no data". Throws std::invalid_argument where a series has more x than y values or
+// fewer, or another number of spreads.
 std::string render(const Plot& plot);
 // The same with several plots below each other, as wide as the widest.
 std::string render(const std::vector<Plot>& plots);

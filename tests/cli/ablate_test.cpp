@@ -104,14 +104,19 @@ TEST_CASE("variants are trained in folders of their own, each with all that a ru
 
 TEST_CASE("the cells are every variant, sampler and number of steps, in a table, CSV and JSON") {
   const Workplace& place = finished();
-  const std::string csv = read_file(place / "runs/exp/ablation/ablation.csv");
-  const std::vector<std::string> rows = lines_of(csv);
+  const std::vector<std::string> rows = lines_of(read_file(place / "runs/exp/ablation/ablation.csv"));
   REQUIRE(rows.size() == 9);
-  CHECK(rows[0] ==
-        "variant,sampler,parameters,steps,count,prior,basis,spacing,seed,clamp,nfe,sliced_wasserstein (pixels),"
-        "nearest_neighbour (pixels),seconds,failure\r");
-  CHECK(contains(rows[1], "gauss,naive,,2,8,empirical,dct,uniform,0,false,2,"));
-  CHECK(contains(rows[8], "exact,churn,churn = 1.0,3,8,empirical,dct,uniform,0,false,4,"));
+  CHECK(contains(rows[0],
+                 "variant,sampler,parameters,steps,count,prior,basis,spacing,clamp,nfe,sliced_wasserstein "
+                 "(pixels) mean,sliced_wasserstein (pixels) sd,sliced_wasserstein (pixels) n,"));
+  CHECK(contains(rows[1], "gauss,naive,,2,8,empirical,dct,uniform,false,2,"));
+  CHECK(contains(rows[8], "exact,churn,churn = 1.0,3,8,empirical,dct,uniform,false,4,"));
+  const std::vector<std::string> each = lines_of(read_file(place / "runs/exp/ablation/cells.csv"));
+  REQUIRE(each.size() == 9);
+  CHECK(each[0] ==
+        "variant,run_seed,sampler,parameters,steps,count,prior,basis,spacing,seed,clamp,nfe,sliced_wasserstein "
+        "(pixels),nearest_neighbour (pixels),seconds,failure\r");
+  CHECK(contains(each[8], "exact,0,churn,churn = 1.0,3,8,empirical,dct,uniform,0,false,4,"));
   const Json cells = cells_of(place);
   REQUIRE(cells.size() == 8);
   CHECK(cells[7]["variant"] == Json("exact"));
@@ -125,12 +130,20 @@ TEST_CASE("the cells are every variant, sampler and number of steps, in a table,
   CHECK(again.code == 0);
   CHECK(again.err == "nothing to do: runs/exp/ablation is complete\n");
   const std::vector<std::string> table = lines_of(again.out);
-  REQUIRE(table.size() == 15);
-  CHECK(table[0] == "variant        sampler              steps  NFE  sliced_wasserstein  nearest_neighbour  seconds");
-  CHECK(contains(table[8], "exact          churn (churn = 1.0)      3    4  "));
-  CHECK(contains(table[9], "8 real images "));
-  CHECK(table[11] == "sliced_wasserstein (pixels), of 8 samples a cell");
-  CHECK(table[14] == "runs/exp/ablation/report.html");
+  REQUIRE(table.size() == 28);
+  CHECK(table[0] == "sliced_wasserstein (pixels), 8 samples a cell; 1 sample seed, 1 training seed");
+  CHECK(contains(table[1], "variant        sampler              steps  NFE  value   against gauss, naive, 2"));
+  CHECK(contains(table[9], "exact          churn (churn = 1.0)      3    4  "));
+  CHECK(contains(table[10], "8 real images "));
+  CHECK(contains(table[10], "  floor, 3 parts"));  // of 30
+  CHECK(table[12] == "nearest_neighbour (pixels), 8 samples a cell; 1 sample seed, 1 training seed");
+  CHECK(table[24] ==
+        "a difference without ± is of 1 sample seed: its error is not known, and it is not judged; sample.seed = [0, "
+        "1, 2] "
+        "gives one");
+  CHECK(table[25] == "nearest_neighbour is not judged: far below the floor are copies");
+  CHECK(table[26] == "1 training seed: differences between variants may be those of training");
+  CHECK(table[27] == "runs/exp/ablation/ablation.csv");
   CHECK(Json::parse(place.sdpipe({"ablate", "runs/exp", "--json"}).out)["cells"].size() == 8);
 }
 
@@ -143,10 +156,11 @@ TEST_CASE("the report draws each score, the same seeds of every cell, and the ta
   };
   CHECK(count("<svg") == 2);
   CHECK(count(">sliced_wasserstein (pixels)</h3>") == 1);
+  CHECK(count(">sliced_wasserstein (pixels), 8 samples a cell; 1 sample seed, 1 training seed</h3>") == 1);
   CHECK(count(">exact, churn (churn = 1.0)</text>") == 2);
   CHECK(count("<img") == 8 * 8);
   CHECK(count("alt=\"churn (churn = 1.0), 4 NFE, 8\"") == 2);
-  CHECK(count("<tr><td>exact</td>") == 4);
+  CHECK(count("<tr><td>exact</td>") == 2 * 4);
 }
 
 TEST_CASE("what is complete is not done again, and does not change") {
@@ -197,7 +211,7 @@ TEST_CASE("fewer real images than samples are told as so many as there are") {
   const Outcome first = place.sdpipe(words), again = place.sdpipe(words);
   CHECK(first.code == 0);
   CHECK(contains(first.out, "\n30 real images "));  // half of 60
-  CHECK(contains(first.out, "of 40 samples a cell\n"));
+  CHECK(contains(first.out, ", 40 samples a cell; "));
   CHECK(again.err == "nothing to do: runs/exp/ablation is complete\n");
   CHECK(again.out == first.out);
   CHECK(contains(read_file(place / "runs/exp/ablation/report.html"), ">30 real images</text>"));
@@ -341,7 +355,141 @@ TEST_CASE("check prints the variants and the cells with their evaluations, and c
                  "          gauss, churn (churn = 1.0): NFE 2, 4\n"
                  "          exact, naive: NFE 2, 3\n"
                  "          exact, churn (churn = 1.0): NFE 2, 4\n"));
+  CHECK(outcome.err.empty());
   const Outcome one = place.sdpipe({"check", "exp.toml", "~variant", "~ablate", "+ablate=[{}]"});
+  CHECK(one.code == 0);
   CHECK(contains(one.out, "ablate    1 cell, 8 images, 32 evaluations\n"));
+  CHECK(contains(one.err,
+                 "warning: exp.toml:30:9: table \"ablate\": \"frechet\" means nothing for 8 samples, which "
+                 "sample.count gives: "));
   CHECK(!fs::exists(place / "runs"));
+}
+
+TEST_CASE("a score of too few samples is refused before anything is trained, drawn or written, unless it is forced") {
+  const Workplace place;
+  begin(place);
+  const std::string sentence =
+      "table \"ablate\": \"frechet\" means nothing for 8 samples, which sample.count gives: it fits a covariance of 64 "
+      "features, which needs more samples than features; write count = 640 or more, or give --force to have the value "
+      "printed as meaningless\n";
+  const Outcome run = place.sdpipe({"run", "exp.toml", "ablate.0.score=frechet"});
+  CHECK(run.code == 2);
+  CHECK(run.err ==
+        "error: exp.toml:30:9: " + sentence + "  30 | count = 8\n     |         ^\n\n1 problem in exp.toml\n");
+  CHECK(!fs::exists(place / "runs"));
+  copy_run(place);
+  const auto before = contents(place / "runs");
+  const Words words = {"ablate", "exp.toml", "ablate.0.score=frechet", "ablate.0.sample.steps=2"};
+  CHECK(place.sdpipe(words).code == 2);
+  const Outcome one = place.sdpipe({"ablate", "runs/exp", "ablate.0.count=2"});
+  CHECK(one.code == 2);
+  CHECK(contains(one.err,
+                 "<command line>#1:1:16: table \"ablate\": \"count\" must be at least 4 samples a cell, not 2\n"));
+  CHECK(contents(place / "runs") == before);
+  Words forced = words;
+  forced.push_back("--force");
+  const Outcome outcome = place.sdpipe(forced);
+  CHECK(outcome.code == 0);
+  CHECK(contains(outcome.out, " meaningless"));
+  CHECK(cells_of(place).size() == 4);
+}
+
+TEST_CASE("a baseline that is no row is refused before anything is trained") {
+  const Workplace place;
+  begin(place);
+  const Outcome outcome = place.sdpipe({"run", "exp.toml", "ablate.0.baseline={sample.steps=9}"});
+  CHECK(outcome.code == 2);
+  CHECK(contains(outcome.err,
+                 "error: <command line>#1:1:19: table \"ablate\": \"baseline\" agrees with no row of the "
+                 "table: "));
+  CHECK(!fs::exists(place / "runs"));
+}
+
+TEST_CASE("seeds are rows with a spread, and another baseline is another table of the same cells") {
+  const Workplace place;
+  copy_run(place);
+  const Words words = {"ablate", "runs/exp", "ablate.0.sample.steps=2", "+ablate.0.sample.seed=[0, 1, 2]"};
+  const Outcome first = place.sdpipe(words);
+  CHECK(first.code == 0);
+  CHECK(contains(first.out, "; 3 sample seeds, 1 training seed\n"));
+  CHECK(contains(first.out,
+                 "\nvalue: mean ± standard deviation over sample seeds\nagainst: mean difference ± standard "
+                 "error, paired by seed; better or worse at 95 % by Student's t, beyond 4.30 standard errors "
+                 "for 3 pairs\n"));
+  const Json cells = cells_of(place);
+  CHECK(cells.size() == 12);
+  const std::string drawn = read_file(place / "runs/exp/ablation/cells.jsonl");
+  Words other = words;
+  other.push_back("+ablate.0.baseline={ variant = \"exact\", sampler = { type = \"churn\" } }");
+  const Outcome second = place.sdpipe(other);
+  CHECK(second.code == 0);
+  CHECK(contains(second.out, "against exact, churn (churn = 1.0), 2"));
+  CHECK(!contains(second.err, "cell "));
+  CHECK(read_file(place / "runs/exp/ablation/cells.jsonl") == drawn);
+  CHECK(cells_of(place) == cells);
+  CHECK(place.sdpipe(other).err == "nothing to do: runs/exp/ablation is complete\n");
+  const Json table = Json::parse(read_file(place / "runs/exp/ablation/ablation.json"));
+  CHECK(table["baseline"] == Json(3));
+  CHECK(table["rows"].size() == 4);
+  CHECK(contains(read_file(place / "runs/exp/ablation/report.html"), "class=\"bar\""));
+}
+
+TEST_CASE("cells that differ in what does not act are drawn once, and the table says so") {
+  const Workplace place;
+  copy_run(place);
+  const Outcome outcome = place.sdpipe({"ablate", "runs/exp", "+ablate.0.sample.basis=[\"dct\", \"pixel\"]"});
+  CHECK(outcome.code == 0);
+  CHECK(contains(outcome.out, "\nsample.basis acts under prior = gaussian only\n"));
+  CHECK(!contains(outcome.err, "cell "));  // they are those that there were
+  CHECK(cells_of(place) == cells_of(finished()));
+}
+
+TEST_CASE("a table of a version without rows is written anew, from the cells that it has") {
+  const Workplace place;
+  copy_run(place);
+  const fs::path file = place / "runs/exp/ablation/ablation.json";
+  Json table = Json::parse(read_file(file));
+  for (const char* key : {"rows", "baseline", "reference", "notes"}) table.erase(key);
+  for (Json& real : table["real_images"]) real.erase("parts"), real.erase("sd");
+  for (Json& cell : table["cells"]) cell.erase("run_seed");
+  write_file(file, table.dump(1));
+  const Outcome outcome = place.sdpipe({"ablate", "runs/exp"});
+  CHECK(outcome.code == 0);
+  CHECK(!contains(outcome.err, "cell "));
+  CHECK(cells_of(place) == cells_of(finished()));
+  CHECK(place.sdpipe({"ablate", "runs/exp"}).err == "nothing to do: runs/exp/ablation is complete\n");
+}
+
+TEST_CASE("a variant's seeds are trained in folders of their own, drawn from, and added to") {
+  const Workplace place;
+  write_file(place / "exp.toml", pipeline);
+  const auto with = [&](Words words, const Words& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return place.sdpipe(words);
+  };
+  const Words few = {"ablate.0.sampler={type=\"naive\"}", "ablate.0.sample.steps=2"};
+  Words first = {"run", "exp.toml", "+variant.1.seeds=[0, 1]"};
+  CHECK(with(first, few).code == 0);
+  for (const char* name : {"gauss", "exact.seed-0", "exact.seed-1"})
+    CHECK(fs::exists(place / (std::string("runs/exp/variants/") + name) / "samples/grid.png"));
+  CHECK(!fs::exists(place / "runs/exp/variants/exact"));
+  const std::string trained = read_file(place / "runs/exp/variants/exact.seed-1/resolved.toml");
+  CHECK(contains(trained, "name = \"exp.exact.seed-1\"\nseed = 1\n"));
+  const Json manifest = Json::parse(read_file(place / "runs/exp/variants/exact.seed-1/manifest.json"));
+  CHECK(manifest["seed"] == Json(1));
+  Json table = Json::parse(read_file(place / "runs/exp/ablation/ablation.json"));
+  REQUIRE(table["rows"].size() == 2);
+  CHECK(table["rows"][1]["variant"] == Json("exact"));
+  CHECK(table["rows"][1]["cells"].size() == 2);
+  CHECK(table["cells"][2]["variant"] == Json("exact.seed-1"));
+  CHECK(place.sdpipe({"sample", "runs/exp/variants/exact.seed-1"}).code == 0);
+  // The run's own pipeline file is the same; a third seed trains that one alone.
+  CHECK(contains(place.sdpipe({"ablate", "runs/exp"}).err, "nothing to do: runs/exp/ablation is complete\n"));
+  const auto before = fs::last_write_time(place / "runs/exp/variants/exact.seed-0/samples/grid.png");
+  Words more = {"run", "exp.toml", "+variant.1.seeds=[0, 1, 5]"};
+  CHECK(with(more, few).code == 0);
+  CHECK(fs::last_write_time(place / "runs/exp/variants/exact.seed-0/samples/grid.png") == before);
+  table = Json::parse(read_file(place / "runs/exp/ablation/ablation.json"));
+  CHECK(table["rows"][1]["scores"]["sliced_wasserstein (pixels)"]["trainings"] == Json(3));
+  CHECK(contains(read_file(place / "runs/exp/report.html"), "href=\"variants/exact.seed-5/report.html\""));
 }

@@ -58,8 +58,9 @@ const Words small_network = {"model.channels=8", "model.multipliers=[1]",       
                              "+model.groups=4",  "+model.middle_attention=false", "train.images=16",
                              "train.batch=8"};
 const Words small_ncsnpp = {"model.nf=8", "model.num_res_blocks=1", "train.images=8", "train.batch=4"};
+// Four samples mean nothing for frechet, but are enough to run.
 const Words small_ablation = {"ablate.0.count=4", "ablate.0.sample.steps=[2]",
-                              "ablate.0.sampler=[{ type = \"ddim\" }, { type = \"multistep\" }]"};
+                              "ablate.0.sampler=[{ type = \"ddim\" }, { type = \"multistep\" }]", "--force"};
 
 std::map<std::string, Words> all_pipelines() {
   std::map<std::string, Words> all = {{"oracle", {"model.count=50"}}};

@@ -82,16 +82,57 @@ TEST_CASE("Samples of one kind alone lose recall, not precision") {
 
 TEST_CASE("The floor is what real pictures score, none of them compared with itself") {
   const Scored& s = scored();
-  const std::vector<Score> floor = s.scorer.real_floor(300, score_names());
-  CHECK(floor[0].samples == 300);
-  const std::vector<double> real = values(floor);
+  const RealScores floor = s.scorer.real_floor(300, score_names());
+  CHECK(floor.count == 300);
+  CHECK(floor.parts == 1);  // of 500
+  CHECK(floor.deviations.empty());
+  CHECK(floor.scores[0].samples == 300);
+  const std::vector<double> real = values(floor.scores);
   const std::vector<double> fresh = values(s.scorer.score(bars(300, 77).images(), score_names()));
   CHECK(real[0] > 0);
   CHECK(real[0] == Approx(fresh[0]).epsilon(0.8));
   CHECK(real[1] == Approx(fresh[1]).epsilon(0.5));
   CHECK(real[4] == Approx(fresh[4]).epsilon(0.1));
   CHECK(s.scorer.score(s.data.images(), {"nearest_neighbour"})[0].value == 0);
-  CHECK(s.scorer.real_floor(9999, {"frechet"})[0].samples == 500);  // half of the data
+  CHECK(s.scorer.real_floor(9999, {"frechet"}).count == 500);  // half of the data
+}
+
+TEST_CASE("The floor is taken over as many disjoint parts as there are, at most twenty") {
+  const Scorer& scorer = scored().scorer;
+  const auto parts = [&](int64_t count) { return scorer.real_floor(count, {"sliced_wasserstein"}).parts; };
+  CHECK(parts(500) == 1);
+  CHECK(parts(251) == 1);
+  CHECK(parts(250) == 2);
+  CHECK(parts(100) == 5);
+  CHECK(parts(25) == 20);
+  CHECK(parts(10) == 20);
+}
+
+TEST_CASE("The floor is the mean over its parts, with their standard deviation") {
+  // The first of two parts is the only one of a floor of more than half of the images; both together are all of them.
+  const Scorer& scorer = scored().scorer;
+  const std::vector<std::string> names = {"nearest_neighbour", "frechet"};
+  const RealScores two = scorer.real_floor(250, names), all = scorer.real_floor(500, names);
+  REQUIRE(two.deviations.size() == 2);
+  CHECK(two.scores[0].samples == 250);
+  // A mean over images is the mean of the parts' means, which differ.
+  CHECK(two.scores[0].value == Approx(all.scores[0].value).epsilon(1e-12));
+  CHECK(two.deviations[0] > 0);
+  // Fewer samples, a larger bias.
+  CHECK(two.scores[1].value > all.scores[1].value);
+  const std::atomic<bool> cancel = true;
+  CHECK_THROWS_AS(scorer.real_floor(250, names, &cancel), Cancelled);
+}
+
+TEST_CASE("Real pictures score what the bias of their number says, roughly") {
+  const Scorer& scorer = scored().scorer;
+  const Reference reference = scorer.reference();
+  CHECK(reference.images == 500);
+  CHECK(reference.bias(250) == Approx(2 * reference.bias(500)));
+  CHECK(reference.expected_frechet(250) == Approx(reference.bias(250) + reference.bias(500)));
+  const double floor = scorer.real_floor(250, {"frechet"}).scores[0].value;
+  CHECK(floor > reference.expected_frechet(250) / 2);
+  CHECK(floor < reference.expected_frechet(250) * 2);
 }
 
 TEST_CASE("Of more than 10,000 samples the first 10,000 are projected, and the score says so") {
@@ -113,8 +154,8 @@ TEST_CASE("Where the training mirrored, a mirrored training picture is a copy to
   const Scorer flipping(s.data, s.folder.path(), 3, nullptr, {}, true);
   CHECK(flipping.score(mirrored, {"nearest_neighbour"})[0].value == 0);
   CHECK(s.scorer.score(mirrored, {"nearest_neighbour"})[0].value > 0);
-  CHECK(flipping.real_floor(300, {"nearest_neighbour"})[0].value <
-        s.scorer.real_floor(300, {"nearest_neighbour"})[0].value);
+  CHECK(flipping.real_floor(300, {"nearest_neighbour"}).scores[0].value <
+        s.scorer.real_floor(300, {"nearest_neighbour"}).scores[0].value);
 }
 
 TEST_CASE("A scorer that is made again opens its network and scores the same") {

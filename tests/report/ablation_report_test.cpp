@@ -2,11 +2,12 @@
 #include "core/report/ablation_report.hpp"
 
 #include "core/report/ablation_table.hpp"
-#include "tests/config/examples.hpp"
+#include "tests/report/compared.hpp"
 
 #include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 using namespace sdpipe;
+using namespace sdpipe::testing;
 
 namespace {
 
@@ -37,12 +38,34 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 }  // namespace
 
 TEST_CASE("A curve is the mean over the seeds, and cells of other numbers of samples are another curve") {
-  const std::string spread = report(ablation({1, 3, 5, 7, 2, 4, 8, 6})),
-                    means = report(ablation({2, 2, 6, 6, 3, 3, 7, 7}));
-  CHECK(plots(spread) == plots(means));
-  CHECK(plots(spread) != plots(report(ablation({1, 1, 5, 5, 2, 2, 8, 8}))));
+  const std::string points = plots(report(ablation({1, 3, 5, 7, 2, 4, 8, 6})));
+  for (const char* point : {"<title>2, 2 ± 1.4</title>", "<title>3, 6 ± 1.4</title>", "<title>2, 3 ± 1.4</title>",
+                            "<title>3, 7 ± 1.4</title>"})
+    CHECK(contains(points, point));
   for (const char* name : {">step (eta = 0.5), count 8</text>", ">step (eta = 0.5), count 16</text>"})
-    CHECK(contains(plots(spread), name));
+    CHECK(contains(points, name));
+}
+
+TEST_CASE("A point has a bar where there are several seeds, and none for one") {
+  const std::string one = report(compared("[[ablate]]\nsample.steps = [2, 3]\ncount = 8\n", "recall", {1, 2}));
+  CHECK_FALSE(contains(plots(one), "class=\"bar\""));
+  CHECK_FALSE(contains(one, "one standard deviation"));
+  const std::string several = report(ablation({1, 3, 5, 7, 2, 4, 8, 6}));
+  CHECK(contains(plots(several), "class=\"bar\""));
+  CHECK(contains(several, "Its bar is one standard deviation on either side"));
+}
+
+TEST_CASE("The bar of a point with several trainings is their spread") {
+  const std::string tables = "[[variant]]\nname = \"a\"\nseeds = [0, 1]\n[[ablate]]\ncount = 8\nsample.seed = [0, 1]\n";
+  CHECK(contains(plots(report(compared(tables, "recall", {1, 3, 10, 12}))), "<title>5, 6.5 ± 6.4</title>"));
+}
+
+TEST_CASE("The line of real images has a band where there are several parts") {
+  Ablation all = ablation({1, 3, 5, 7, 2, 4, 8, 6});
+  all.real.push_back({8, {{"recall", 0.5, 8}}});
+  CHECK_FALSE(contains(plots(report(all)), "class=\"band\""));
+  all.real[0] = {8, {{"recall", 0.5, 8}}, 3, {0.25}};
+  CHECK(contains(plots(report(all)), "class=\"band\""));
 }
 
 TEST_CASE("What each variant has one value of keeps no curves from one plot, what varies within one does") {
@@ -57,19 +80,4 @@ TEST_CASE("What each variant has one value of keeps no curves from one plot, wha
   const std::string two = "\n[[variant]]\nname = \"a\"\n[[variant]]\nname = \"b\"\nsample.prior = \"noise\"\n";
   CHECK(contains(legend(two), ">b</text>"));
   CHECK_FALSE(contains(legend(two), "prior noise"));
-}
-
-TEST_CASE("Each score is stated with its own numbers of samples") {
-  Ablation all = ablation({1, 3, 5, 7, 2, 4, 8, 6});
-  for (CellResult& result : all.results) result.scores.push_back({"frechet (features 1)", 1, 8});
-  CHECK(table_notes(all) ==
-        std::vector<std::string>{"recall, of 8 or 16 samples a cell", "frechet (features 1), of 8 samples a cell"});
-}
-
-TEST_CASE("Rows of real images say how many there were") {
-  Ablation all = ablation({1, 3, 5, 7, 2, 4, 8, 6});
-  all.real.push_back({1200, {{"recall", 0.5, 1200}}});
-  const TextTable table = text_table(all);
-  CHECK(table.rows.back()[0] == "1,200 real images");
-  CHECK(to_json(all)["real_images"] == Json::array({{{"samples", 1200}, {"scores", {{"recall", 0.5}}}}}));
 }

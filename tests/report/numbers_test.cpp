@@ -1,5 +1,7 @@
 #include "core/report/numbers.hpp"
 
+#include <cmath>
+
 #include "tests/catch.h"
 
 using namespace sdpipe;
@@ -44,4 +46,29 @@ TEST_CASE("a text is as wide as its code points are many") {
   CHECK(text_columns("sigma") == 5);
   CHECK(text_columns("σ(t)") == 4);
   CHECK(text_columns("10⁻⁶") == 4);
+}
+
+TEST_CASE("A value is written to the place of its error's second digit") {
+  CHECK(with_error(4.3123, 0.1234) == "4.31 ± 0.12");
+  CHECK(with_error(13.25, 0.3) == "13.25 ± 0.30");
+  CHECK(with_error(54.4, 12.3) == "54 ± 12");
+  CHECK(with_error(1234.5, 678) == "1234 ± 678");
+  CHECK(with_error(0.02204, 0.00031) == "0.02204 ± 0.00031");
+  CHECK(with_error(5, 0.0996) == "5.00 ± 0.10");
+  CHECK(with_error(5, 9.96) == "5 ± 10");
+  CHECK(with_error(0.1071, 0.0949, true) == "+0.107 ± 0.095");
+  CHECK(with_error(-8.9, 0.21, true) == "-8.90 ± 0.21");
+}
+
+TEST_CASE("Without an error a value has four digits, and an error of 0 is told") {
+  CHECK(with_error(4.30812, std::nullopt) == "4.308");
+  CHECK(with_error(12, std::nullopt, true) == "+12");
+  CHECK(with_error(4.30812, 0.0) == "4.308 ± 0");
+  CHECK(with_error(std::nan(""), 1.0) == "none");
+}
+
+TEST_CASE("A number of things is one or several") {
+  CHECK(counted(1, "seed") == "1 seed");
+  CHECK(counted(0, "seed") == "0 seeds");
+  CHECK(counted(1200, "real image") == "1,200 real images");
 }

@@ -1,6 +1,7 @@
 #include "core/report/svg.hpp"
 
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <stdexcept>
 
@@ -194,4 +195,52 @@ TEST_CASE("several plots stand below each other in one picture, each as it is al
   };
   CHECK(inside(both) ==
         inside(render(first)) + "<g transform=\"translate(0 200)\">\n" + inside(render(second)) + "</g>\n");
+}
+
+TEST_CASE("a spread is a bar at each marker, and the axis has room for it") {
+  Series series{"a", {1, 2, 3}, {5, 5, 5}};
+  series.markers = true;
+  const std::string without = of_one(series);
+  series.spread = {1, 0, 2};
+  const std::string svg = of_one(series);
+  CHECK(count(svg, "class=\"bar\"") == 2);  // none where the spread is 0
+  CHECK(count(without, "class=\"bar\"") == 0);
+  CHECK(contains(svg, "<title>1, 5 ± 1</title>"));
+  CHECK(contains(svg, "<title>2, 5</title>"));
+  for (const char* tick : {">3</text>", ">7</text>"}) CHECK(contains(svg, tick));
+  CHECK(count(svg, "class=\"band\"") == 0);
+}
+
+TEST_CASE("a bar reaches as far as its spread, below and above") {
+  Series series{"a", {1, 2}, {4, 4}};
+  series.markers = true;
+  series.spread = {0, 2};
+  const std::string svg = of_one(series);
+  const size_t begin = svg.find("d=\"M", svg.find("class=\"bar\""));
+  double x = 0, low = 0, high = 0;
+  REQUIRE(std::sscanf(svg.c_str() + begin, "d=\"M%lf %lfV%lf", &x, &low, &high) == 3);
+  // The ends are the lowest and the highest value, each 5 % from its edge; y grows downwards.
+  const size_t mark = svg.find("<circle", svg.find("class=\"line"));
+  double cx = 0, cy = 0;
+  REQUIRE(std::sscanf(svg.c_str() + mark, "<circle cx=\"%lf\" cy=\"%lf\"", &cx, &cy) == 2);
+  CHECK(low > cy);
+  CHECK(high < cy);
+  CHECK(low - cy == Approx(cy - high).margin(0.02));
+}
+
+TEST_CASE("on a logarithmic axis a bar that reaches 0 ends at the frame, and gaps have none") {
+  Series series{"a", {1, 2, 3, 4}, {1, 10, -1, nan_value}};
+  series.markers = true;
+  series.spread = {2, 1, 1, 1};
+  const std::string svg = of_one(series, true);
+  CHECK(count(svg, "class=\"bar\"") == 2);
+  CHECK(!contains(svg, "nan"));
+}
+
+TEST_CASE("along a line without markers a spread is a band, and the wrong number of spreads is refused") {
+  Series series{"a", {1, 2}, {5, 5}};
+  series.spread = {1, 1};
+  CHECK(count(of_one(series), "class=\"band\"") == 1);
+  series.spread = {1};
+  CHECK_THROWS_WITH(of_one(series), "plot series \"a\" has 2 y values and 1 spreads");
 }

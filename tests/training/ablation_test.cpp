@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "core/config/resolved.hpp"
 #include "core/config/tables.hpp"
 #include "core/training/tensors.hpp"
 #include "tests/training/training.hpp"
@@ -130,6 +131,56 @@ TEST_CASE("a cell that two grids have is there once, and count sets its number o
   CHECK(cells[4].pipeline.sample.integer("count") == 7);
 }
 
+TEST_CASE("cells that differ in keys alone that do not act are one, and it is told which") {
+  const std::string bases = "sample.basis = [\"dct\", \"pixel\", \"low_rank\"]\n";
+  const auto cells = [](const std::string& tables) { return cells_of(experiment(tables)).size(); };
+  const auto idle = [](const std::string& tables) { return idle_settings(experiment(tables)); };
+  const Strings told = {"sample.basis acts under prior = gaussian only"};
+  CHECK(cells("[[ablate]]\n" + bases) == 1);
+  CHECK(idle("[[ablate]]\n" + bases) == told);
+  CHECK(cells("[[ablate]]\nsample.prior = [\"empirical\", \"gaussian\", \"noise\"]\n" + bases) == 5);
+  CHECK(idle("[[ablate]]\nsample.prior = [\"empirical\", \"gaussian\", \"noise\"]\n" + bases) == told);
+  CHECK(cells("[[ablate]]\nsample.prior = \"gaussian\"\n" + bases) == 3);
+  CHECK(idle("[[ablate]]\nsample.prior = \"gaussian\"\n" + bases).empty());
+  CHECK(idle("[[ablate]]\nsample.basis = \"pixel\"\n").empty());  // nothing is compared by it
+  // Two grids that set it differently, and a seed, which acts under every sampler because the start is drawn by it.
+  CHECK(cells("[[ablate]]\nsample.basis = \"dct\"\n[[ablate]]\nsample.basis = \"pixel\"\n") == 1);
+  CHECK(cells("[[ablate]]\nsampler = { type = \"ddim\" }\nsample.seed = [0, 1]\n") == 2);
+}
+
+TEST_CASE("a cell has one id whatever its keys hold that do not act, and it is that of the default") {
+  const auto id = [](const std::string& tables, const std::string& own = "") {
+    const Experiment e = parse_experiment(kPipeline + own + tables, "/pipelines/test.toml", {}, with_breaking());
+    return cell_id(cells_of(e).at(0), "weights", "features");
+  };
+  const std::string same = id("[[ablate]]\n");
+  CHECK(id("[[ablate]]\nsample.basis = \"pixel\"\n") == same);
+  CHECK(id("[[ablate]]\n", "basis = \"low_rank\"\n") == same);
+}
+
+TEST_CASE("a training key that does not act is told where a variant sets it") {
+  const auto idle = [](const std::string& keys) {
+    const std::string text = to_toml(training()) + "\n[[variant]]\nname = \"a\"\n" + keys + "\n[[ablate]]\n";
+    return idle_settings(parse_experiment(text, "/pipelines/test.toml", {}, with_breaking()));
+  };
+  CHECK(idle("train.next_step = 0.5\n") == Strings{"train.next_step acts under loss_at = next only"});
+  CHECK(idle("train.next_step = 0.5\ntrain.loss_at = \"next\"\n").empty());
+  CHECK(idle("train.loss_at = \"clean\"\n").empty());
+}
+
+TEST_CASE("each seed of a variant has cells of its own, of one family") {
+  const std::string variants = "[[variant]]\nname = \"b\"\nseeds = [4, 2]\n[[variant]]\nname = \"a\"\n";
+  const std::vector<Cell> cells = cells_of(experiment(variants + "[[ablate]]\nvariant = [\"a\", \"b\"]\n"));
+  REQUIRE(cells.size() == 3);
+  const std::vector<std::pair<std::string, std::string>> names = {{"b.seed-4", "b"}, {"b.seed-2", "b"}, {"a", "a"}};
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK(cells[i].variant == names[i].first);
+    CHECK(cells[i].family == names[i].second);
+  }
+  CHECK(cells[0].pipeline.run.integer("seed") == 4);
+  CHECK(cells[1].pipeline.run.integer("seed") == 2);
+}
+
 TEST_CASE("what a cell's result depends on is its identity, and what it does not is not") {
   const Cell cell = cells_of(experiment(kGrid))[0];
   const auto id = [](const std::string& grid, const std::string& pipeline = kPipeline) {
@@ -146,6 +197,8 @@ TEST_CASE("what a cell's result depends on is its identity, and what it does not
                            "sample.prior = \"noise\"\n", "sample.seed = 9\n", "sample.clamp = true\n"})
     others.insert(id(kGrid + line));
   CHECK(others.size() == 9);
+  const std::string gaussian = kGrid + "sample.prior = \"gaussian\"\n";
+  CHECK(id(gaussian + "sample.basis = \"pixel\"\n") != id(gaussian));
   CHECK(id(kGrid, kPipeline + "batch = 2\n") != same);  // by which a sampler may choose its steps
   std::string corrupted = kPipeline;
   corrupted.replace(corrupted.find("2.0"), 3, "2.5");
