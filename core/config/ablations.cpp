@@ -21,6 +21,7 @@ struct Fixed {
 constexpr Fixed kFixed[] = {
     {"count", "scores of few samples are biased: write count = N"},
     {"batch", "it is no setting to compare: set it in [sample]"},
+    {"prior_components", "the mixture is fitted once, before the training: set it in [sample]"},
 };
 
 const Fixed* fixed(std::string_view key) {

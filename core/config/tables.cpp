@@ -145,6 +145,7 @@ const Schema& sample_schema() {
 const std::vector<Condition>& conditions() {
   static const std::vector<Condition> all = {
       {"sample", "basis", "prior", "gaussian"},
+      {"sample", "prior_components", "prior", "mixture"},
       {"train", "next_step", "loss_at", "next"},
   };
   return all;
