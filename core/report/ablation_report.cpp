@@ -222,7 +222,8 @@ void add_strips(Page& page, const AblationReport& r, const Ablation& scored) {
 void add_numbers(Page& page, const AblationReport& r) {
   page.heading("Every number");
   for (const ScoreTable& score : score_tables(r.ablation)) {
-    page.subheading(score.header);
+    if (!score.score.empty()) page.subheading(short_name(score.score));
+    page.paragraph(score.header);
     page.table(score.table.columns, score.table.rows);
   }
   for (const std::string& note : table_notes(r.ablation)) page.paragraph(note);

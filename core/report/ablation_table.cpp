@@ -146,7 +146,7 @@ class TableOf {
       : comparison_(comparison), score_(std::move(score)), columns_(row_columns(comparison.ablation)) {}
 
   ScoreTable make() const {
-    ScoreTable made{score_.empty() ? "every cell failed" : header(), {columns_, {}}};
+    ScoreTable made{score_, score_.empty() ? "every cell failed" : header(), {columns_, {}}};
     auto& [columns, rows] = made.table;
     columns.insert(columns.end(), {"NFE", "value"});
     if (has_others()) columns.push_back("against " + words_of(comparison_, comparison_.rows[comparison_.baseline]));

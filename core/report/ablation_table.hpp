@@ -40,6 +40,7 @@ struct TextTable {
 // One score: what it is and of how many samples and seeds; a line for each row with what varies, NFE, the mean with its
 // spread, the difference to the baseline with a verdict, seconds of a cell; then real images, for each number of them.
 struct ScoreTable {
+  std::string score;  // its full name
   std::string header;
   TextTable table;
 };

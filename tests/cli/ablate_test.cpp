@@ -156,7 +156,7 @@ TEST_CASE("the report draws each score, the same seeds of every cell, and the ta
   };
   CHECK(count("<svg") == 2);
   CHECK(count(">sliced_wasserstein (pixels)</h3>") == 1);
-  CHECK(count(">sliced_wasserstein (pixels), 8 samples a cell; 1 sample seed, 1 training seed</h3>") == 1);
+  CHECK(count(">sliced_wasserstein (pixels), 8 samples a cell; 1 sample seed, 1 training seed</p>") == 1);
   CHECK(count(">exact, churn (churn = 1.0)</text>") == 2);
   CHECK(count("<img") == 8 * 8);
   CHECK(count("alt=\"churn (churn = 1.0), 4 NFE, 8\"") == 2);
