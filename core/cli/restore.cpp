@@ -44,7 +44,10 @@ struct Row {
   std::string name;
   std::vector<ByteImage> images;
   int64_t nfe = 0;
+  std::string basis = "";     // of the linear estimate's covariance
   double psnr = 0, ssim = 0;  // means over the images, where they are known
+
+  std::string label() const { return basis.empty() ? name : fmt::format("{} (LMMSE, {})", name, basis); }
 };
 
 class RestoreVerb {
@@ -65,8 +68,7 @@ class RestoreVerb {
     require_writable(output());
     require_apart();
     look();
-    rows_.push_back({"observed", to_byte_images(seen_.y)});
-    rows_.push_back({"pseudo-inverse", to_byte_images(pseudo_inverses(seen_, pipeline().sample.integer("batch")))});
+    compare();
     for (const std::string& method : methods_) rows_.push_back(restore(method));
     for (Row& row : rows_) measure(row);
     write();
@@ -105,6 +107,7 @@ class RestoreVerb {
       with.corruption = parse_corruption(arguments_.corruption, session_.registry());
       load_image_parameters(with);
     }
+    operators_ = with.corruption;
     seen_.corruption = make_corruption(with, shape_);
     seen_.sigma = arguments_.noise.value_or(byte_noise);
     seen_.seed = seed_;
@@ -113,13 +116,26 @@ class RestoreVerb {
       throw UsageError(
           fmt::format("at which level are the images corrupted? Give --level, from 0 to {:g}{}", largest, unit()));
     }
-    seen_.level = arguments_.level.value_or(own() ? largest / 2 : largest);
+    seen_.level = arguments_.level.value_or(own() ? trained_->process->path().level(1) / 2 : largest);
     if (!(seen_.level >= 0 && seen_.level <= largest)) {
       throw UsageError(fmt::format("--level {:g} is not within 0 to {:g}{}, the levels of this corruption", seen_.level,
                                    largest, unit()));
     }
     require_known_corruption();
+    require_on_path();
     warn_of_noise();
+  }
+
+  // A path may end below the corruption's largest level; beyond its end there is nothing to reverse.
+  void require_on_path() {
+    const double end = trained_->process->path().level(1);
+    if (methods_.front() != "reverse" || seen_.level <= end) return;
+    const std::string beyond =
+        fmt::format("--level {:g} is beyond level {:g}{}, where the run's path ends", seen_.level, end, unit());
+    if (!arguments_.method.empty())
+      throw UsageError(fmt::format("{}, and method reverse begins on it: use projection or guidance", beyond));
+    log_warning(fmt::format("{}: method reverse is left out", beyond));
+    std::erase(methods_, "reverse");
   }
 
   // Of an image made elsewhere no key is known.
@@ -173,6 +189,23 @@ class RestoreVerb {
     }
   }
 
+  // What the methods are measured against.
+  void compare() {
+    const int64_t batch = pipeline().sample.integer("batch");
+    rows_.push_back({"observed", to_byte_images(seen_.y)});
+    rows_.push_back({"pseudo-inverse", to_byte_images(pseudo_inverses(seen_, batch))});
+    if (const auto law = law_of_images(trained_->prior, seen_.y)) {
+      rows_.push_back({"linear", to_byte_images(linear_estimates(seen_, *law, batch)), 0, law->basis});
+    } else {
+      log_info(
+          "the row \"linear\" is left out: it needs the covariance of the clean images, which this checkpoint does not "
+          "hold, because an earlier version wrote it");
+    }
+    if (const auto side = side_of_blocks(operators_, seen_))
+      rows_.push_back({"bicubic", to_byte_images(enlarged_blocks(seen_.y, *side))});
+    compared_ = rows_.size();
+  }
+
   Row restore(const std::string& method) {
     const int64_t count = seen_.y.size(0);
     Progress progress("restore by " + method, "images", 0, static_cast<uint64_t>(count), session_.progress());
@@ -190,7 +223,7 @@ class RestoreVerb {
     }
   }
 
-  // grid.png: an image in each row, clean (where known), observed, pseudo-inverse, restored. And the restored files.
+  // grid.png: an image in each row, clean (where known), then as the table's rows. And the restored files.
   void write() const {
     remove_earlier();
     std::vector<ByteImage> cells;
@@ -201,7 +234,7 @@ class RestoreVerb {
     }
     write_png(grid(), make_grid(cells, static_cast<int64_t>(cells.size() / count)));
     if (arguments_.held_out > 0) return;
-    for (size_t k = 2; k < rows_.size(); ++k) {
+    for (size_t k = compared_; k < rows_.size(); ++k) {
       for (size_t i = 0; i < rows_[k].images.size(); ++i)
         write_png(output() / fmt::format("{}-{:04}.png", rows_[k].name, i), rows_[k].images[i]);
     }
@@ -239,8 +272,8 @@ class RestoreVerb {
   void print_table() const {
     fmt::print("{}\nunder {}, level {:g}{}, noise {:.4g}\n", what_, operators(), seen_.level, unit(), seen_.sigma);
     if (simulated()) {
-      fmt::print("\n{:<16}{:>10}{:>9}{:>7}\n", "", "PSNR (dB)", "SSIM", "NFE");
-      for (const Row& r : rows_) fmt::print("{:<16}{:>10.2f}{:>9.4f}{:>7}\n", r.name, r.psnr, r.ssim, r.nfe);
+      fmt::print("\n{:<25}{:>10}{:>9}{:>7}\n", "", "PSNR (dB)", "SSIM", "NFE");
+      for (const Row& r : rows_) fmt::print("{:<25}{:>10.2f}{:>9.4f}{:>7}\n", r.label(), r.psnr, r.ssim, r.nfe);
       fmt::print("\n");
     }
     fmt::print("{}\n", grid().string());
@@ -250,6 +283,7 @@ class RestoreVerb {
     Json results = Json::array();
     for (const Row& r : rows_) {
       Json result = {{"method", r.name}, {"nfe", r.nfe}};
+      if (!r.basis.empty()) result["basis"] = r.basis;
       if (simulated()) {
         // JSON has no infinity, which equal pictures have.
         result["psnr"] = std::isfinite(r.psnr) ? Json(r.psnr) : Json();
@@ -280,7 +314,9 @@ class RestoreVerb {
   Observation seen_;
   std::vector<ByteImage> clean_;
   std::string what_;
+  std::vector<PluginChoice> operators_;
   std::vector<Row> rows_;
+  size_t compared_ = 0;  // the rows before those of the methods
 };
 
 void require_quantity(const char* option, double value) {

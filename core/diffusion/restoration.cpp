@@ -107,7 +107,11 @@ LinearMap root_of(const ImageLaw& law, const at::Tensor& like) {
   const at::TensorOptions exact(at::kDouble);
   const auto squares = [&](int64_t n) { return at::arange(n, exact).square(); };
   const at::Tensor power = (squares(like.size(-2)).view({-1, 1}) + squares(like.size(-1)) + 1).pow(-law.exponent);
-  const at::Tensor root = (power * (law.variance / power.mean())).sqrt().to(like.options());
+  return dct_root(power * (law.variance / power.mean()), like);
+}
+
+LinearMap dct_root(const at::Tensor& variance, const at::Tensor& like) {
+  const at::Tensor root = variance.sqrt().to(like.options());
   const Dct dct(like.size(-2), like.size(-1), like.options());
   return {[root, dct](const at::Tensor& z) { return dct.inverse(root * z); },
           [root, dct](const at::Tensor& x) { return root * dct.forward(x); }};

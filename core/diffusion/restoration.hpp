@@ -69,6 +69,8 @@ inline constexpr ImageLaw white_law{0, 1};
 
 // B with B B^T = S, the covariance of the law, for samples like `like`.
 LinearMap root_of(const ImageLaw& law, const at::Tensor& like);
+// The same for given variances of the DCT coefficients, ([channel,] height, width).
+LinearMap dct_root(const at::Tensor& variance, const at::Tensor& like);
 
 // Where posterior sampling starts: x_1 from the prior, moved by what y says. A blur at t = 1 still shows brightness and
 // large forms, and an x_1 of another image would fix them against y. x_1 + C_1 d with the d of least Q at sigma_1 =

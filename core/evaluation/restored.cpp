@@ -1,6 +1,8 @@
 #include "core/evaluation/restored.hpp"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/_upsample_bicubic2d_aa.h>
+#include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -114,12 +116,43 @@ Restored restore_images(const Pipeline& pipeline, const Model& model, const Trai
   return restored;
 }
 
-at::Tensor pseudo_inverses(const Observation& seen, int64_t batch) {
+namespace {
+
+// estimate(A, y) of every batch.
+template <class F>
+at::Tensor by_batches(const Observation& seen, int64_t batch, F estimate) {
   std::vector<at::Tensor> parts;
   for_batches(seen.y.size(0), batch, [&](int64_t first, int64_t n) {
-    parts.push_back(pseudo_inverse(seen.measurement(first, n), seen.y.slice(0, first, first + n).contiguous()));
+    parts.push_back(estimate(seen.measurement(first, n), seen.y.slice(0, first, first + n).contiguous()));
   });
   return at::cat(parts);
+}
+
+}  // namespace
+
+at::Tensor pseudo_inverses(const Observation& seen, int64_t batch) {
+  return by_batches(seen, batch, [](const Measurement& a, const at::Tensor& y) { return pseudo_inverse(a, y); });
+}
+
+at::Tensor linear_estimates(const Observation& seen, const GaussianLaw& law, int64_t batch) {
+  return by_batches(seen, batch, [&](const Measurement& a, const at::Tensor& y) { return linear_estimate(law, a, y); });
+}
+
+std::optional<int64_t> side_of_blocks(const std::vector<PluginChoice>& corruption, const Observation& seen) {
+  if (corruption.size() != 1 || corruption.front().plugin->id() != "downsample") return std::nullopt;
+  if (seen.level < seen.corruption->level_max()) return std::nullopt;
+  return corruption.front().settings.integer("factor");
+}
+
+at::Tensor enlarged_blocks(const at::Tensor& y, int64_t side) {
+  const int64_t height = y.size(-2), width = y.size(-1);
+  const int64_t factor = std::min(side, std::max(height, width));  // a block larger than the image is the image
+  const at::Tensor means = at::avg_pool2d(y, factor, factor, /*padding=*/0, /*ceil_mode=*/true,
+                                          /*count_include_pad=*/false);
+  // Without antialiasing ATen's filter has a = -3/4; with it, which changes nothing where pictures grow, a = -1/2.
+  const at::Tensor whole = at::_upsample_bicubic2d_aa(means, {means.size(-2) * factor, means.size(-1) * factor},
+                                                      /*align_corners=*/false);
+  return whole.slice(-2, 0, height).slice(-1, 0, width).contiguous();
 }
 
 }  // namespace sdpipe

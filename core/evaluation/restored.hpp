@@ -1,7 +1,7 @@
 // Restored images out of a trained model, in batches, and how good they are.
 #pragma once
 
-#include "core/diffusion/restoration.hpp"
+#include "core/diffusion/linear_estimate.hpp"
 #include "core/evaluation/samples.hpp"
 
 namespace sdpipe {
@@ -42,7 +42,16 @@ struct Restored {
 Restored restore_images(const Pipeline& pipeline, const Model& model, const TrainedModel& trained,
                         const Observation& seen, const RestoreRequest& request);
 
-// A^T (A A^T + sigma_y^2 I)^-1 y, as restoration.hpp has it.
+// What needs no network, in batches: A^T (A A^T + sigma_y^2 I)^-1 y, as restoration.hpp has it, and the best linear
+// estimate, as linear_estimate.hpp has it.
 at::Tensor pseudo_inverses(const Observation& seen, int64_t batch);
+at::Tensor linear_estimates(const Observation& seen, const GaussianLaw& law, int64_t batch);
+
+// The side of the blocks of which y shows only the mean: where A is `downsample` alone, at its largest level. At a
+// lower one a share of every pixel is left, which no enlargement uses.
+std::optional<int64_t> side_of_blocks(const std::vector<PluginChoice>& corruption, const Observation& seen);
+// The means of y's blocks, enlarged by the cubic filter of Keys (1981) with a = -1/2, Pillow's and Matlab's bicubic;
+// where blocks are cut at the right and lower edge, as if they were whole.
+at::Tensor enlarged_blocks(const at::Tensor& y, int64_t side);
 
 }  // namespace sdpipe

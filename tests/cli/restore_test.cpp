@@ -3,6 +3,8 @@
 
 #include "core/base/json.hpp"
 #include "core/data/images.hpp"
+#include "core/training/checkpoint.hpp"
+#include "core/training/safetensors.hpp"
 #include "tests/cli/program.hpp"
 
 using namespace sdpipe;
@@ -98,18 +100,22 @@ void check_refusal(const Words& more, int code, const std::string& sentence) {
 TEST_CASE("held-out images are corrupted, restored by every method, measured, and shown in a grid") {
   const Words words = {"--held-out", "20", "--level", "1", "--noise", "0.03", "-o", "table"};
   auto found = results(words);
-  REQUIRE(found.size() == 5);
+  REQUIRE(found.size() == 6);
   for (const char* method : {"reverse", "projection", "guidance"}) {
     CAPTURE(method, found[method].dump(), found["observed"].dump());
     CHECK(found[method]["psnr"] > found["observed"]["psnr"]);
     CHECK(found[method]["ssim"] > found["observed"]["ssim"]);
     CHECK(found[method]["psnr"] > found["pseudo-inverse"]["psnr"]);
+    CHECK(!found[method].contains("basis"));
   }
+  CHECK(found["linear"]["psnr"] > found["pseudo-inverse"]["psnr"]);
+  CHECK(found["linear"]["basis"] == "pixel");
+  CHECK(found["linear"]["nfe"] == 0);
   CHECK(found["reverse"]["nfe"] == 8);
   CHECK(found["projection"]["nfe"] == 9);  // and one for the start
   CHECK(found["observed"]["nfe"] == 0);
-  // 16 rows of clean, observed, pseudo-inverse and three methods, 8 px and gaps of 2.
-  CHECK(read_image(place() / "table/grid.png").shape == ImageShape{1, 16 * 10 - 2, 6 * 10 - 2});
+  // 16 rows of clean, observed, pseudo-inverse, linear and three methods, 8 px and gaps of 2.
+  CHECK(read_image(place() / "table/grid.png").shape == ImageShape{1, 16 * 10 - 2, 7 * 10 - 2});
   CHECK(results(words) == found);
   Words averaged = words;
   averaged.insert(averaged.end(), {"--average", "6"});
@@ -196,15 +202,19 @@ TEST_CASE("the table for people has the numbers of the JSON") {
   const Outcome outcome = place().sdpipe(restore(words));
   CHECK(outcome.err.empty());
   std::string table;
-  for (const char* method : {"observed", "pseudo-inverse", "reverse"}) {
+  for (const auto& [method, label] :
+       std::vector<std::pair<std::string, std::string>>{{"observed", "observed"},
+                                                        {"pseudo-inverse", "pseudo-inverse"},
+                                                        {"linear", "linear (LMMSE, pixel)"},
+                                                        {"reverse", "reverse"}}) {
     const auto& row = found.at(method);
-    table += fmt::format("{:<16}{:>10.2f}{:>9.4f}{:>7}\n", method, row["psnr"].get<double>(), row["ssim"].get<double>(),
+    table += fmt::format("{:<25}{:>10.2f}{:>9.4f}{:>7}\n", label, row["psnr"].get<double>(), row["ssim"].get<double>(),
                          row["nfe"].get<int>());
   }
   CHECK(outcome.out ==
         "3 of 40 images of 1 x 8 x 8 from \"data/t10k-images-idx3-ubyte\" (idx)\n"
         "under heat_blur, level 1 px, noise 0.03\n\n"
-        "                 PSNR (dB)     SSIM    NFE\n" +
+        "                          PSNR (dB)     SSIM    NFE\n" +
             table + "\n" + (fs::canonical(place() / "runs/fit") / "restored/grid.png").string() + "\n");
 }
 
@@ -219,7 +229,7 @@ TEST_CASE("files are restored as they are, colour made grey") {
   CHECK(names == std::vector<std::string>{"grid.png", "guidance-0000.png", "guidance-0001.png", "projection-0000.png",
                                           "projection-0001.png", "reverse-0000.png", "reverse-0001.png"});
   CHECK(read_image(place() / "files/reverse-0000.png").shape == ImageShape{1, 8, 8});
-  CHECK(read_image(place() / "files/grid.png").shape == ImageShape{1, 2 * 10 - 2, 5 * 10 - 2});
+  CHECK(read_image(place() / "files/grid.png").shape == ImageShape{1, 2 * 10 - 2, 6 * 10 - 2});
 }
 
 TEST_CASE("a model of blurs fills the user's own mask, and other corruptions") {
@@ -229,9 +239,95 @@ TEST_CASE("a model of blurs fills the user's own mask, and other corruptions") {
   CHECK(hole.at("guidance")["psnr"] > hole.at("observed")["psnr"].get<double>() + 3);
   const auto small = results({"a.png", "--clean", "--corruption", "{ type = \"downsample\", factor = 2 }"});
   CHECK(small.at("projection")["psnr"] > small.at("observed")["psnr"]);
+  CHECK(small.at("bicubic")["psnr"] > small.at("observed")["psnr"]);
+  CHECK(small.at("bicubic")["nfe"] == 0);
+  CHECK(hole.count("bicubic") == 0);
   const auto both = results({"a.png", "--clean", "--noise", "0.02", "--corruption",
                              "[{ type = \"downsample\", factor = 2 }, { type = \"mask\", image = \"hole.png\" }]"});
   CHECK(both.at("projection")["psnr"] > both.at("observed")["psnr"]);
+  CHECK(both.count("bicubic") == 0);
+}
+
+TEST_CASE("the enlarged block means of downsample are a row of their own, at its largest level") {
+  const Words small = {"a.png",         "--clean", "--corruption", "{ type = \"downsample\", factor = 2 }",
+                       "--noise",       "0",       "--method",     "projection",
+                       "sample.steps=2"};
+  Words half = small;
+  half.insert(half.end(), {"--level", "0.5"});
+  CHECK(results(small).count("bicubic") == 1);
+  CHECK(results(half).count("bicubic") == 0);
+  // A slope is a slope again, but where the filter meets the edge and where bytes round.
+  CHECK(results(small).at("bicubic")["psnr"] > 35);
+}
+
+namespace {
+
+// The run fit, whose checkpoint holds of its clean images what `kept` says, and nothing else.
+std::string run_that_keeps(const std::string& name, const std::vector<std::string>& kept) {
+  const fs::path run = place() / ("runs/" + name);
+  fs::copy(place() / "runs/fit", run, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  StoredCheckpoint stored = checkpoint_of_run(run);
+  const std::string whole = stored.files.at("process.safetensors");
+  SafetensorsFile process = read_safetensors(whole, "process.safetensors");
+  std::erase_if(process.tensors, [&](const StoredTensor& tensor) {
+    return tensor.name.starts_with("prior.clean_") && std::find(kept.begin(), kept.end(), tensor.name) == kept.end();
+  });
+  stored.files["process.safetensors"] = write_safetensors(process.tensors, process.metadata);
+  CheckpointStore(run / "checkpoints").save(1, stored.files, 1);
+  return "runs/" + name;
+}
+
+}  // namespace
+
+TEST_CASE("the linear row names the covariance that it stands on, and is left out where the checkpoint has none") {
+  const auto restored = [](const std::string& run) {
+    return place().sdpipe({"restore", run, "--held-out", "3", "--level", "1", "--method", "reverse", "sample.steps=2"});
+  };
+  const Outcome low_rank = restored(run_that_keeps(
+      "low_rank", {"prior.clean_low_rank", "prior.clean_residual_variance", "prior.clean_dct_variance"}));
+  CHECK(contains(low_rank.out, "\nlinear (LMMSE, low_rank) "));
+  CHECK(contains(restored(run_that_keeps("dct", {"prior.clean_dct_variance"})).out, "\nlinear (LMMSE, dct) "));
+  const Outcome none = restored(run_that_keeps("old", {}));
+  CHECK(none.code == 0);
+  CHECK(!contains(none.out, "linear"));
+  CHECK(contains(none.out, "\npseudo-inverse "));
+  CHECK(contains(none.err,
+                 "the row \"linear\" is left out: it needs the covariance of the clean images, which this checkpoint "
+                 "does not hold, because an earlier version wrote it\n"));
+}
+
+TEST_CASE("beyond the end of a run's path there is nothing to reverse, and the other methods go on") {
+  const Words vp = {
+      "run",           "fit.toml",
+      "run.name=ends", "corruption={ type = \"scale\" }",
+      "~noise",        "schedule={ type = \"vp\", path = \"linear_beta\", beta_min = 0.1, beta_max = 0.1 }"};
+  REQUIRE(place().sdpipe(vp).code == 0);  // level(1) = 1 - exp(-0.05) = 0.0487706
+  const auto outcome_of = [](Words words) {
+    words.insert(words.begin(),
+                 {"restore", "runs/ends", "--held-out", "2", "--noise", "0.01", "--quiet", "--json", "sample.steps=2"});
+    return place().sdpipe(words);
+  };
+  const auto methods_of = [](const std::string& json) {
+    std::vector<std::string> names;
+    for (const auto& row : Json::parse(json)["results"]) names.push_back(row["method"]);
+    return names;
+  };
+  const Outcome within = outcome_of({});
+  CHECK(within.err.empty());
+  CHECK(Json::parse(within.out)["level"].get<double>() == Approx((1 - std::exp(-0.05)) / 2));
+  CHECK(methods_of(within.out) ==
+        std::vector<std::string>{"observed", "pseudo-inverse", "linear", "reverse", "projection", "guidance"});
+  const Outcome beyond = outcome_of({"--level", "0.5"});
+  CHECK(beyond.code == 0);
+  CHECK(beyond.err ==
+        "warning: --level 0.5 is beyond level 0.0487706, where the run's path ends: method reverse is left out\n");
+  CHECK(methods_of(beyond.out) ==
+        std::vector<std::string>{"observed", "pseudo-inverse", "linear", "projection", "guidance"});
+  const Outcome asked = outcome_of({"--level", "0.5", "--method", "reverse"});
+  CHECK(asked.code == 2);
+  CHECK(asked.err ==
+        "error: --level 0.5 is beyond level 0.0487706, where the run's path ends, and method reverse begins on it: use "
+        "projection or guidance\n");
 }
 
 TEST_CASE("at level 0 and without noise nothing is wrong with a picture") {
