@@ -31,7 +31,7 @@ std::string pipeline(const std::string& name) { return SDPIPE_SOURCE_DIR "/pipel
 // Coloured slopes; read_image tells formats by their bytes, so that a name may end in .jpg.
 void write_folder(const fs::path& folder, int64_t height, int64_t width, const std::string& ending) {
   fs::create_directories(folder);
-  for (int i = 0; i < 12; ++i) {
+  for (int i = 10; i < 34; ++i) {
     ByteImage image{{3, height, width}, {}};
     for (int64_t c = 0; c < 3; ++c) {
       for (int64_t y = 0; y < height; ++y) {
@@ -39,7 +39,7 @@ void write_folder(const fs::path& folder, int64_t height, int64_t width, const s
           image.pixels.push_back(static_cast<uint8_t>((x * (i + 1) + y * (c + 1)) % 256));
       }
     }
-    write_png(folder / ("00000" + std::to_string(i) + ending), image);
+    write_png(folder / ("0000" + std::to_string(i) + ending), image);
   }
 }
 
@@ -71,6 +71,8 @@ std::map<std::string, Words> all_pipelines() {
   all["celeba_blur"] = small_ncsnpp;
   all["blur_vs_noise"] = small_network;
   all["blur_vs_noise"].insert(all["blur_vs_noise"].end(), small_ablation.begin(), small_ablation.end());
+  all["paper"] = all["blur_vs_noise"];
+  all["paper"].insert(all["paper"].end(), {"ablate.1.count=4", "ablate.1.sample.steps=[2]"});
   return all;
 }
 
@@ -121,7 +123,8 @@ TEST_CASE("Every run that a pipeline's comment names passes check; the paper's l
       const Outcome outcome = place.sdpipe(words);
       CAPTURE(line, outcome.err);
       CHECK(outcome.code == 0);
-      CHECK(outcome.err == "");
+      const std::string of_500 = "warning: \"frechet\" of 500 samples is rough: 640 or more are advised\n";
+      CHECK((outcome.err == "" || outcome.err == of_500));
       plans.push_back(outcome.out);
     }
     CAPTURE(name);
