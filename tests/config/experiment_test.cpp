@@ -220,7 +220,7 @@ TEST_CASE("A variant with seeds is one training for each, which differ in run.se
   REQUIRE(e.variants.size() == 4);
   CHECK(e.variants[0].name == "a.seed-3");
   CHECK(e.variants[1].name == "a.seed-0");
-  CHECK(e.variants[2].name == "clean_loss");
+  CHECK(e.variants[2].name == "paper_loss");
   for (size_t i : {0, 1}) {
     CHECK(e.variants[i].family == "a");
     CHECK(e.variants[i].is_seeded());
@@ -230,7 +230,7 @@ TEST_CASE("A variant with seeds is one training for each, which differ in run.se
   CHECK(e.variants[0].pipeline.run.integer("seed") == 3);
   CHECK(e.variants[1].pipeline.run.integer("seed") == 0);
   CHECK(identity_differences(e.variants[0].pipeline, e.variants[1].pipeline) == Words{"run.name", "run.seed"});
-  CHECK(e.variants[2].family == "clean_loss");
+  CHECK(e.variants[2].family == "paper_loss");
   CHECK(!e.variants[2].is_seeded());
 }
 

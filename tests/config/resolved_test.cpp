@@ -86,9 +86,11 @@ order = 1
 [sample]
 steps = 5
 count = 64
-prior = "empirical"
+prior = "mixture"
+prior_components = 0
 basis = "dct"
 spacing = "uniform"
+t_min = 0.0
 seed = 1
 batch = 64
 clamp = false
