@@ -2,6 +2,7 @@
 #include "core/evaluation/restored.hpp"
 
 #include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
 
 #include <array>
 #include <cmath>
