@@ -18,29 +18,32 @@ struct Given {
   std::string words;  // "64 samples", "64 samples, which sample.count gives"
 };
 
-Given given_by_sample(const Pipeline& pipeline, const AblationGrid& grid, const std::string& family) {
+bool same_place(const Position& a, const Position& b) {
+  return a.source == b.source && a.line == b.line && a.column == b.column;
+}
+
+// `variant` is empty for the file's own pipeline. A variant that changes nothing has the file's number.
+Given given_by_sample(const Experiment& experiment, const AblationGrid& grid, const Pipeline& pipeline,
+                      const std::string& variant) {
   const Settings::Entry& own = pipeline.sample.at("count");
   const int64_t count = std::get<int64_t>(own.value);
-  const std::string whose = family.empty() ? "" : fmt::format(" of variant \"{}\"", family);
+  const bool is_files = variant.empty() || same_place(own.where, experiment.base.sample.at("count").where);
+  const std::string whose = is_files || !own.is_set ? "" : fmt::format(" of variant \"{}\"", variant);
   return {count, own.is_set ? own.where : grid.where,
           fmt::format("{} samples, which sample.count{} gives", count, whose)};
 }
 
 std::vector<Given> counts_of(const Experiment& experiment, const AblationGrid& grid) {
   if (grid.count > 0) return {{grid.count, grid.count_where, fmt::format("{} samples", grid.count)}};
-  if (experiment.variants.empty()) return {given_by_sample(experiment.base, grid, "")};
+  if (experiment.variants.empty()) return {given_by_sample(experiment, grid, experiment.base, "")};
   std::vector<Given> all;
   std::string last;  // the seeds of one have one count
   for (const Variant& variant : experiment.variants) {
     const bool is_new = variant.family != std::exchange(last, variant.family);
     if (is_new && std::find(grid.variants.begin(), grid.variants.end(), variant.family) != grid.variants.end())
-      all.push_back(given_by_sample(variant.pipeline, grid, variant.family));
+      all.push_back(given_by_sample(experiment, grid, variant.pipeline, variant.family));
   }
   return all;
-}
-
-bool same_place(const Position& a, const Position& b) {
-  return a.source == b.source && a.line == b.line && a.column == b.column;
 }
 
 void judge(const ScoreKind& kind, const Given& given, CountFindings& findings) {

@@ -132,7 +132,8 @@ TEST_CASE("the cells are every variant, sampler and number of steps, in a table,
   const std::vector<std::string> table = lines_of(again.out);
   REQUIRE(table.size() == 28);
   CHECK(table[0] == "sliced_wasserstein (pixels), 8 samples a cell; 1 sample seed, 1 training seed");
-  CHECK(contains(table[1], "variant        sampler              steps  NFE  value   against gauss, naive, 2"));
+  CHECK(table[1].starts_with("variant        sampler              steps  NFE  value "));
+  CHECK(contains(table[1], "  against gauss, naive, 2  "));
   CHECK(contains(table[9], "exact          churn (churn = 1.0)      3    4  "));
   CHECK(contains(table[10], "8 real images "));
   CHECK(contains(table[10], "  floor, 3 parts"));  // of 30
@@ -360,7 +361,7 @@ TEST_CASE("check prints the variants and the cells with their evaluations, and c
   CHECK(one.code == 0);
   CHECK(contains(one.out, "ablate    1 cell, 8 images, 32 evaluations\n"));
   CHECK(contains(one.err,
-                 "warning: exp.toml:30:9: table \"ablate\": \"frechet\" means nothing for 8 samples, which "
+                 "warning: exp.toml:29:9: table \"ablate\": \"frechet\" means nothing for 8 samples, which "
                  "sample.count gives: "));
   CHECK(!fs::exists(place / "runs"));
 }
@@ -375,7 +376,7 @@ TEST_CASE("a score of too few samples is refused before anything is trained, dra
   const Outcome run = place.sdpipe({"run", "exp.toml", "ablate.0.score=frechet"});
   CHECK(run.code == 2);
   CHECK(run.err ==
-        "error: exp.toml:30:9: " + sentence + "  30 | count = 8\n     |         ^\n\n1 problem in exp.toml\n");
+        "error: exp.toml:29:9: " + sentence + "  29 | count = 8\n     |         ^\n\n1 problem in exp.toml\n");
   CHECK(!fs::exists(place / "runs"));
   copy_run(place);
   const auto before = contents(place / "runs");

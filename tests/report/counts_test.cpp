@@ -58,6 +58,12 @@ TEST_CASE("A number that [sample] gives is refused there, and the default where 
                        "variant \"b\" gives: "));
   CHECK(text.ends_with("\n1 problem in a.toml"));
   CHECK(refusal(variants + "[[ablate]]\nvariant = \"a\"\n") == "no such error");
+  // Of variants that leave it as it is, the file's number is told once.
+  const std::string plain = "[[variant]]\nname = \"a\"\n[[variant]]\nname = \"b\"\n[[ablate]]\n";
+  for (const std::string& once : {refusal(plain), refusal(plain, {"sample.count=12"})}) {
+    CHECK(once.find("samples, which sample.count gives: ") != std::string::npos);
+    CHECK(once.ends_with("\n1 problem in a.toml"));
+  }
 }
 
 TEST_CASE("Every number that is too small is told at once, and force lets them pass") {
