@@ -107,7 +107,6 @@ class RestoreVerb {
       with.corruption = parse_corruption(arguments_.corruption, session_.registry());
       load_image_parameters(with);
     }
-    operators_ = with.corruption;
     seen_.corruption = make_corruption(with, shape_);
     seen_.sigma = arguments_.noise.value_or(byte_noise);
     seen_.seed = seed_;
@@ -201,7 +200,7 @@ class RestoreVerb {
           "the row \"linear\" is left out: it needs the covariance of the clean images, which this checkpoint does not "
           "hold, because an earlier version wrote it");
     }
-    if (const auto side = side_of_blocks(operators_, seen_))
+    if (const auto side = side_of_blocks(seen_))
       rows_.push_back({"bicubic", to_byte_images(enlarged_blocks(seen_.y, *side))});
     compared_ = rows_.size();
   }
@@ -314,7 +313,6 @@ class RestoreVerb {
   Observation seen_;
   std::vector<ByteImage> clean_;
   std::string what_;
-  std::vector<PluginChoice> operators_;
   std::vector<Row> rows_;
   size_t compared_ = 0;  // the rows before those of the methods
 };

@@ -2,8 +2,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/repeat_interleave.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
@@ -138,17 +140,36 @@ at::Tensor linear_estimates(const Observation& seen, const GaussianLaw& law, int
   return by_batches(seen, batch, [&](const Measurement& a, const at::Tensor& y) { return linear_estimate(law, a, y); });
 }
 
-std::optional<int64_t> side_of_blocks(const std::vector<PluginChoice>& corruption, const Observation& seen) {
-  if (corruption.size() != 1 || corruption.front().plugin->id() != "downsample") return std::nullopt;
-  if (seen.level < seen.corruption->level_max()) return std::nullopt;
-  return corruption.front().settings.integer("factor");
+namespace {
+
+// The means of blocks of side x side pixels, the first at the upper left corner, cut ones at the other edges.
+at::Tensor block_means(const at::Tensor& x, int64_t side) {
+  return at::avg_pool2d(x, side, side, /*padding=*/0, /*ceil_mode=*/true, /*count_include_pad=*/false);
+}
+
+at::Tensor replicated(const at::Tensor& means, int64_t side, const at::Tensor& like) {
+  const at::Tensor whole = at::repeat_interleave(at::repeat_interleave(means, side, -1), side, -2);
+  return whole.slice(-2, 0, like.size(-2)).slice(-1, 0, like.size(-1));
+}
+
+}  // namespace
+
+std::optional<int64_t> side_of_blocks(const Observation& seen) {
+  const at::Tensor like = seen.y.slice(0, 0, 1);
+  const at::Tensor place = at::arange(like.numel(), like.options().dtype(at::kDouble));
+  const at::Tensor probe = place.square().sin().to(like.options()).view_as(like);  // a pattern without period
+  const at::Tensor shown = seen.measurement(0, 1).apply(probe.contiguous());
+  for (int64_t side = std::max(like.size(-2), like.size(-1)) - 1; side > 1; --side) {
+    const at::Tensor blocks = replicated(block_means(probe, side), side, probe);
+    if ((shown - blocks).abs().max().item<double>() < 1e-5) return side;
+  }
+  return std::nullopt;
 }
 
 at::Tensor enlarged_blocks(const at::Tensor& y, int64_t side) {
   const int64_t height = y.size(-2), width = y.size(-1);
   const int64_t factor = std::min(side, std::max(height, width));  // a block larger than the image is the image
-  const at::Tensor means = at::avg_pool2d(y, factor, factor, /*padding=*/0, /*ceil_mode=*/true,
-                                          /*count_include_pad=*/false);
+  const at::Tensor means = block_means(y, factor);
   // Without antialiasing ATen's filter has a = -3/4; with it, which changes nothing where pictures grow, a = -1/2.
   const at::Tensor whole = at::_upsample_bicubic2d_aa(means, {means.size(-2) * factor, means.size(-1) * factor},
                                                       /*align_corners=*/false);

@@ -47,9 +47,10 @@ Restored restore_images(const Pipeline& pipeline, const Model& model, const Trai
 at::Tensor pseudo_inverses(const Observation& seen, int64_t batch);
 at::Tensor linear_estimates(const Observation& seen, const GaussianLaw& law, int64_t batch);
 
-// The side of the blocks of which y shows only the mean: where A is `downsample` alone, at its largest level. At a
-// lower one a share of every pixel is left, which no enlargement uses.
-std::optional<int64_t> side_of_blocks(const std::vector<PluginChoice>& corruption, const Observation& seen);
+// The side of the blocks of which y shows only the mean, found by what A makes of a probe: as `downsample` alone at its
+// largest level. At a lower one a share of every pixel is left, which no enlargement uses. None where one block is the
+// whole image.
+std::optional<int64_t> side_of_blocks(const Observation& seen);
 // The means of y's blocks, enlarged by the cubic filter of Keys (1981) with a = -1/2, Pillow's and Matlab's bicubic;
 // where blocks are cut at the right and lower edge, as if they were whole.
 at::Tensor enlarged_blocks(const at::Tensor& y, int64_t side);

@@ -106,17 +106,19 @@ TEST_CASE("the cells are every variant, sampler and number of steps, in a table,
   const Workplace& place = finished();
   const std::vector<std::string> rows = lines_of(read_file(place / "runs/exp/ablation/ablation.csv"));
   REQUIRE(rows.size() == 9);
-  CHECK(contains(rows[0],
-                 "variant,sampler,parameters,steps,count,prior,basis,spacing,clamp,nfe,sliced_wasserstein "
-                 "(pixels) mean,sliced_wasserstein (pixels) sd,sliced_wasserstein (pixels) n,"));
-  CHECK(contains(rows[1], "gauss,naive,,2,8,empirical,dct,uniform,false,2,"));
-  CHECK(contains(rows[8], "exact,churn,churn = 1.0,3,8,empirical,dct,uniform,false,4,"));
+  CHECK(contains(
+      rows[0],
+      "variant,sampler,parameters,steps,count,prior,prior_components,basis,spacing,t_min,clamp,nfe,sliced_wasserstein "
+      "(pixels) mean,sliced_wasserstein (pixels) sd,sliced_wasserstein (pixels) n,"));
+  CHECK(contains(rows[1], "gauss,naive,,2,8,mixture,0,dct,uniform,0.0,false,2,"));
+  CHECK(contains(rows[8], "exact,churn,churn = 1.0,3,8,mixture,0,dct,uniform,0.0,false,4,"));
   const std::vector<std::string> each = lines_of(read_file(place / "runs/exp/ablation/cells.csv"));
   REQUIRE(each.size() == 9);
   CHECK(each[0] ==
-        "variant,run_seed,sampler,parameters,steps,count,prior,basis,spacing,seed,clamp,nfe,sliced_wasserstein "
+        "variant,run_seed,sampler,parameters,steps,count,prior,prior_components,basis,spacing,t_min,seed,clamp,nfe,"
+        "sliced_wasserstein "
         "(pixels),nearest_neighbour (pixels),seconds,failure\r");
-  CHECK(contains(each[8], "exact,0,churn,churn = 1.0,3,8,empirical,dct,uniform,0,false,4,"));
+  CHECK(contains(each[8], "exact,0,churn,churn = 1.0,3,8,mixture,0,dct,uniform,0.0,0,false,4,"));
   const Json cells = cells_of(place);
   REQUIRE(cells.size() == 8);
   CHECK(cells[7]["variant"] == Json("exact"));

@@ -70,7 +70,9 @@ TEST_CASE("run.threads = 0 means OMP_NUM_THREADS, here 1; another number goes be
 }
 
 TEST_CASE("the report shows the nearest training images, and how many of them the trajectories started from") {
-  const std::string report = read_file(uninterrupted() / "runs/tiny/report.html");
+  const Workplace place;
+  REQUIRE(place.sdpipe({"run", "tiny.toml", "sample.prior=empirical"}).code == 0);
+  const std::string report = read_file(place / "runs/tiny/report.html");
   const size_t section = report.find("Nearest training images</h2>");
   REQUIRE(section != std::string::npos);
   const size_t copies = report.find("it is the very image whose corrupted form the trajectory started from", section);
@@ -254,4 +256,26 @@ TEST_CASE("what was trained cannot be changed when sampling") {
   CHECK(outcome.err ==
         "error: corruption.std_max cannot be changed after training; here only [sampler], [sample] and run.threads "
         "can\n");
+}
+
+TEST_CASE("a start that cannot be fitted to so few pictures is refused at its key, and nothing is written") {
+  const Workplace place;
+  write_pictures(place / "few", 12, 12);
+  for (const std::string verb : {"check", "run"}) {
+    const Outcome asked = place.sdpipe({verb, "tiny.toml", "data.path=few", "sample.prior=mixture"});
+    CHECK(asked.code == 2);
+    CHECK(
+        asked.err ==
+        "error: <command line>#2:1:14: sample.prior = \"mixture\" needs at least 20 images, 20 for each component, and "
+        "the data set has 12; use sample.prior = \"empirical\" or \"gaussian\"\n"
+        "  1 | sample.prior=mixture\n"
+        "    |              ^\n");
+    const Outcome many = place.sdpipe({verb, "tiny.toml", "sample.prior=mixture", "sample.prior_components=100"});
+    CHECK(many.code == 2);
+    CHECK(contains(many.err,
+                   "sample.prior = \"mixture\" needs at least 2000 images, 20 for each component, and the data "
+                   "set has "));
+    CHECK(contains(many.err, "lower sample.prior_components, or leave it at 0, which chooses the number\n"));
+    CHECK_FALSE(fs::exists(place / "runs"));
+  }
 }

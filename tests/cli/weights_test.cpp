@@ -84,6 +84,7 @@ type = "ddim"
 [sample]
 steps = 2
 count = 2
+prior = "noise"
 )";
 
 const std::string score_sde = R"(

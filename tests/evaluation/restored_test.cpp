@@ -3,6 +3,7 @@
 
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/zeros.h>
 
 #include <array>
 #include <cmath>
@@ -52,7 +53,8 @@ std::optional<int64_t> side_under(const std::string& tables, double level) {
   Observation seen;
   seen.corruption = make_corruption(pipeline, {1, 8, 8});
   seen.level = level;
-  return side_of_blocks(pipeline.corruption, seen);
+  seen.y = at::zeros({2, 1, 8, 8}, at::kFloat);
+  return side_of_blocks(seen);
 }
 
 }  // namespace
@@ -78,7 +80,10 @@ TEST_CASE("only what downsample alone leaves at its largest level is enlarged") 
   const std::string by_two = "type = \"downsample\"\nfactor = 2\n";
   CHECK(side_under("[corruption]\n" + by_two, 1) == 2);
   CHECK(side_under("[corruption]\ntype = \"downsample\"\n", 1) == 4);
+  CHECK(side_under("[corruption]\ntype = \"downsample\"\nfactor = 3\n", 1) == 3);  // with cut blocks
   CHECK(!side_under("[corruption]\n" + by_two, 0.999).has_value());
+  CHECK(!side_under("[corruption]\ntype = \"fade\"\n", 1).has_value());
+  CHECK(!side_under("[corruption]\ntype = \"identity\"\n", 1).has_value());
   CHECK(!side_under("[corruption]\ntype = \"heat_blur\"\nstd_max = 1.0\n", 1).has_value());
   CHECK(!side_under("[[corruption]]\n" + by_two + "[[corruption]]\ntype = \"heat_blur\"\n", 1).has_value());
 }
