@@ -1,8 +1,8 @@
 // The linear estimate of x_0 from x_t, for data taken to be Gaussian with mean m and covariance S before anything is
 // seen:
 //
-//   W(x) = m + S C_t^T (C_t S C_t^T + sigma_t^2 I)^-1 (x - C_t m),   S_t = (S^-1 + C_t^T C_t / sigma_t^2)^-1 is left
-//   open
+//   W(x) = m + S C_t^T (C_t S C_t^T + sigma_t^2 I)^-1 (x - C_t m)
+//   S_t  = (S^-1 + C_t^T C_t / sigma_t^2)^-1 is left open
 //
 // Where C_t and S are diagonal in one orthonormal basis, with entries c_k and p_k:
 //

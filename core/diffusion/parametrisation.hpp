@@ -3,13 +3,13 @@
 //   x0_hat = skip(x_t) + scale_t F(input(x_t), t)
 //
 //   residual  x_t + F(x_t)
-//   scaled    m + a_t y + r_t F(y / n_t),  y = x_t - C_t m, with numbers of the path alone: a_t = E<x_0 - m, y> /
-//   E|y|^2,
-//             r_t^2 = E|x_0 - m - a_t y|^2 / d, n_t^2 = E|y|^2 / d. For C = I: c_skip, c_out and c_in of EDM (Karras,
-//             Aittala, Aila, Laine, arXiv 2206.00364) with sigma_data the root mean square of x_0 - m
-//   linear    W(x_t) + S_t^(1/2) F((C_t S C_t^T + sigma_t^2 I)^-1/2 y), W and S_t as linear_filter.hpp has them; where
-//   C_t
-//             is diagonal neither in the DCT nor in pixels W(x_t) + r_t F(y / n_t), r_t^2 = E|x_0 - W(x_t)|^2 / d
+//   scaled    m + a_t y + r_t F(y / n_t),  y = x_t - C_t m, with numbers of the path alone:
+//             a_t = E<x_0 - m, y> / E|y|^2,  r_t^2 = E|x_0 - m - a_t y|^2 / d,  n_t^2 = E|y|^2 / d.
+//             For C = I: c_skip, c_out and c_in of EDM (Karras, Aittala, Aila, Laine, arXiv 2206.00364) with
+//             sigma_data the root mean square of x_0 - m
+//   linear    W(x_t) + S_t^(1/2) F((C_t S C_t^T + sigma_t^2 I)^-1/2 y), W and S_t as linear_filter.hpp has them;
+//             where C_t is diagonal neither in the DCT nor in pixels W(x_t) + r_t F(y / n_t),
+//             r_t^2 = E|x_0 - W(x_t)|^2 / d
 //
 // Another C than I, and `linear`, are ours. For Gaussian data that is diagonal in the basis, F = 0 under `linear` is
 // the exact denoiser. skip, scale and input are linear but for the constants m and C_t m.

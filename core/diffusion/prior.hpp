@@ -2,13 +2,11 @@
 // statistics are kept in the checkpoint, so that sampling needs no data set.
 //
 //   mixture     C_1 of Gaussian images whose coordinates that C_1 leaves above the noise come from a mixture of
-//   Gaussians
-//               (mixture_start.hpp), plus noise: holds no training image
+//               Gaussians (mixture_start.hpp), plus noise: holds no training image
 //   empirical   corrupted training images drawn by seed, as in Rissanen et al. (arXiv 2206.13397), plus noise
-//   gaussian    C_1 of Gaussian images with the mean and covariance of x_0, diagonal in the DCT ("dct"), whole
-//   ("pixel")
-//               or by its largest directions ("low_rank", see low_rank.hpp), plus noise; C_1 with the sample's own key,
-//               because a covariance of C_1 x_0 over many keys is that of no trajectory
+//   gaussian    C_1 of Gaussian images with the mean and covariance of x_0, plus noise: diagonal in the DCT ("dct"),
+//               whole ("pixel") or by its largest directions ("low_rank", see low_rank.hpp); C_1 with the sample's own
+//               key, because a covariance of C_1 x_0 over many keys is that of no trajectory
 //   noise       sigma_1 eps
 #pragma once
 
@@ -40,8 +38,8 @@ struct PriorStatistics {
   at::Tensor residual_variance;  // (1), float64
   std::optional<MixtureStart> mixture;
 
-  // All but the mixture, which sees more images than the calibration. The pool is corrupted at `level_1`, the last level
-  // of the path.
+  // All but the mixture, which sees more images than the calibration. The pool is corrupted at `level_1`, the last
+  // level of the path.
   static PriorStatistics estimate(const DataCalibration& data, double level_1);
   // Of clean images, as `gaussian`, `low_rank` takes them.
   GaussianImages gaussian_images() const;

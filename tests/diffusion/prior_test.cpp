@@ -282,7 +282,8 @@ TEST_CASE("samples depend on seed and number alone, not on how a batch is split"
                                      {"gaussian", "low_rank"},
                                      {"mixture", "dct"}}) {
     const Start whole = f.draw(prior, basis, 0, 6), a = f.draw(prior, basis, 0, 2), b = f.draw(prior, basis, 2, 4);
-    CHECK(largest_difference(at::cat({a.x_1, b.x_1}), whole.x_1) <= (std::string(prior) == "gaussian" || std::string(prior) == "mixture" ? 1e-13 : 0));
+    CHECK(largest_difference(at::cat({a.x_1, b.x_1}), whole.x_1) <=
+          (std::string(prior) == "gaussian" || std::string(prior) == "mixture" ? 1e-13 : 0));
     std::vector<uint64_t> keys = a.keys;
     keys.insert(keys.end(), b.keys.begin(), b.keys.end());
     CHECK(keys == whole.keys);
