@@ -161,19 +161,21 @@ TEST_CASE("CSV has one line a row with mean, sd and n, and one line a cell in a 
   REQUIRE(rows.size() == 3);
   CHECK(
       rows[0] ==
-      "variant,sampler,parameters,steps,count,prior,basis,spacing,clamp,nfe,frechet (features 1) mean,"
+      "variant,sampler,parameters,steps,count,prior,prior_components,basis,spacing,t_min,clamp,nfe,frechet (features "
+      "1) mean,"
       "frechet (features 1) sd,frechet (features 1) n,frechet (features 1) training sd,frechet (features 1) trainings,"
       "frechet (features 1) difference,frechet (features 1) standard error,frechet (features 1) degrees of freedom,"
       "frechet (features 1) verdict,frechet (features 1) mark,seconds,cells,failed");
-  CHECK(rows[1] == ",step,,5,1000,empirical,dct,uniform,false,5,20,10,3,,1,,,,,,1.000,3,0");
-  CHECK(rows[2].starts_with(",churned,,5,1000,empirical,dct,uniform,false,5,19,"));
+  CHECK(rows[1] == ",step,,5,1000,mixture,0,dct,uniform,0.0,false,5,20,10,3,,1,,,,,,1.000,3,0");
+  CHECK(rows[2].starts_with(",churned,,5,1000,mixture,0,dct,uniform,0.0,false,5,19,"));
   CHECK(rows[2].find(",-1,0.577") != std::string::npos);
   CHECK(rows[2].ends_with(",2,not told apart,,1.000,3,0"));
   REQUIRE(cells.size() == 7);
   CHECK(cells[0] ==
-        "variant,run_seed,sampler,parameters,steps,count,prior,basis,spacing,seed,clamp,nfe,frechet (features 1),"
+        "variant,run_seed,sampler,parameters,steps,count,prior,prior_components,basis,spacing,t_min,seed,clamp,nfe,"
+        "frechet (features 1),"
         "seconds,failure");
-  CHECK(cells[5] == ",1,churned,,5,1000,empirical,dct,uniform,1,false,5,18,1.000,");
+  CHECK(cells[5] == ",1,churned,,5,1000,mixture,0,dct,uniform,0.0,1,false,5,18,1.000,");
 }
 
 TEST_CASE("JSON holds the value of every seed, the least of them as min, and the difference") {

@@ -110,12 +110,12 @@ std::vector<std::vector<uint8_t>> pixels(const std::vector<ByteImage>& images) {
 
 TEST_CASE("the cells of a grid are its variants, samplers and values crossed, in the order of the file") {
   CHECK(described(cells_of(experiment(kGrid))) ==
-        Strings{" naive 2 empirical", " naive 3 empirical", " momentum 2 empirical", " momentum 3 empirical"});
+        Strings{" naive 2 mixture", " naive 3 mixture", " momentum 2 mixture", " momentum 3 mixture"});
   const std::string variants = "[[variant]]\nname = \"b\"\n[[variant]]\nname = \"a\"\nsample.prior = \"noise\"\n";
   CHECK(described(cells_of(experiment(variants + "[[ablate]]\nsample.steps = [3, 2]\n"))) ==
-        Strings{"b ddim 3 empirical", "b ddim 2 empirical", "a ddim 3 noise", "a ddim 2 noise"});
+        Strings{"b ddim 3 mixture", "b ddim 2 mixture", "a ddim 3 noise", "a ddim 2 noise"});
   CHECK(described(cells_of(experiment(variants + "[[ablate]]\nvariant = \"a\"\n[[ablate]]\nsample.steps = 9\n"))) ==
-        Strings{"b ddim 9 empirical", "a ddim 4 noise", "a ddim 9 noise"});
+        Strings{"b ddim 9 mixture", "a ddim 4 noise", "a ddim 9 noise"});
 }
 
 TEST_CASE("a pipeline file can ask for every score that there is, and for no other") {

@@ -59,7 +59,7 @@ TEST_CASE("samples do not depend on the batch, and more of them begin with the s
 }
 
 TEST_CASE("the training image that a trajectory starts from is known, for the empirical prior") {
-  const Fixture f({"+sample.seed=11", "corruption.std_max=0.5", "noise.sigma_max=0.06"});
+  const Fixture f({"+sample.prior=empirical", "+sample.seed=11", "corruption.std_max=0.5", "noise.sigma_max=0.06"});
   const std::vector<int64_t> sources = prior_sources(f.pipeline, *f.trained, *images(), 25);
   REQUIRE(sources.size() == 25);
   CHECK(std::set<int64_t>(sources.begin(), sources.begin() + 20).size() == 20);
@@ -73,7 +73,7 @@ TEST_CASE("the training image that a trajectory starts from is known, for the em
 }
 
 TEST_CASE("trajectories start where the path ends, also below the corruption's largest level") {
-  const Fixture f({"corruption={type = \"scale\"}", "~noise", "+sample.seed=11",
+  const Fixture f({"corruption={type = \"scale\"}", "~noise", "+sample.prior=empirical", "+sample.seed=11",
                    "schedule={type = \"vp\", path = \"linear_beta\", beta_min = 0.1, beta_max = 0.1}"});
   CHECK(f.trained->process->path().level(1) == Approx(1 - std::exp(-0.05)));
   const std::vector<int64_t> sources = prior_sources(f.pipeline, *f.trained, *images(), 20);
