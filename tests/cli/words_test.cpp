@@ -106,7 +106,7 @@ TEST_CASE("check prints the plan and creates nothing") {
                            "corrupt   heat_blur, level 0 to 2 px\n", "schedule  levels by linear, noise by geometric\n",
                            "model     unet, 9,153 parameters\n",
                            "train     1,600 images in 200 batches of 8, loss at clean with weight uniform\n",
-                           "sample    9 images by ancestral, 4 steps, 4 evaluations each, prior empirical\n",
+                           "sample    9 images by ancestral, 4 steps, 4 evaluations each, prior mixture\n",
                            "threads   1, device cpu, precision float32\n"}) {
     CAPTURE(line, outcome.out);
     CHECK(contains(outcome.out, line));
