@@ -1,12 +1,13 @@
 #include "core/diffusion/parametrisation.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <set>
+
+#include "core/diffusion/table.hpp"
 
 namespace sdpipe {
 
@@ -154,21 +155,12 @@ namespace {
 
 const std::string prefix = "parametrisation.";
 
-at::Tensor table_tensor(const std::vector<double>& values) {
-  return at::tensor(at::ArrayRef<double>(values), at::TensorOptions(at::kDouble));
-}
-
 // A name without the prefix, and its tensor.
 bool is_sound(const NamedTensors::value_type& named, const SampleShape& shape) {
   const auto& [name, tensor] = named;
   const bool is_image = name == "mean" || name.ends_with("_variance");
   return tensor.scalar_type() == at::kDouble &&
          tensor.sizes() == at::IntArrayRef(is_image ? shape : SampleShape{path_points});
-}
-
-std::vector<double> numbers_of(const at::Tensor& table) {
-  const double* first = table.const_data_ptr<double>();
-  return {first, first + table.numel()};
 }
 
 }  // namespace
@@ -203,10 +195,10 @@ Parametrisation Parametrisation::from(const NamedTensors& tensors, const SampleS
   Parametrisation p;
   p.name_ = scaled ? "scaled" : "linear";
   p.mean_ = found.at("mean");
-  if (scaled) p.tables_.skip = numbers_of(found.at("skip"));
+  if (scaled) p.tables_.skip = table_values(found.at("skip"));
   if (scaled || by_gradients) {
-    p.tables_.scale = numbers_of(found.at("scale"));
-    p.tables_.input = numbers_of(found.at("input"));
+    p.tables_.scale = table_values(found.at("scale"));
+    p.tables_.input = table_values(found.at("input"));
   }
   if (in_pixels) p.filter_.emplace(Basis::pixel, p.mean_, found.at("pixel_variance"));
   if (in_dct || by_gradients) p.filter_.emplace(in_dct ? Basis::dct : Basis::none, p.mean_, found.at("dct_variance"));

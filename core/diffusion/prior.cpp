@@ -6,7 +6,6 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
@@ -17,6 +16,7 @@
 #include "core/base/random.hpp"
 #include "core/diffusion/dct.hpp"
 #include "core/diffusion/low_rank.hpp"
+#include "core/diffusion/table.hpp"
 
 namespace sdpipe {
 namespace {
@@ -29,25 +29,16 @@ at::Tensor keys_tensor(const DataCalibration& data) {
   return tensor;
 }
 
-at::Tensor column(const std::vector<double>& values) {
-  return at::tensor(at::ArrayRef<double>(values), at::TensorOptions(at::kDouble));
-}
-
-std::vector<double> values_of(const at::Tensor& column) {
-  const at::Tensor t = column.contiguous();
-  return {t.const_data_ptr<double>(), t.const_data_ptr<double>() + t.numel()};
-}
-
 void add_mixture(NamedTensors& tensors, const MixtureStart& m) {
   tensors["prior.mixture_directions"] = m.directions;
-  tensors["prior.mixture_facts"] =
-      column({m.share, static_cast<double>(m.images), static_cast<double>(m.asked), static_cast<double>(m.choice)});
+  tensors["prior.mixture_facts"] = table_tensor(
+      {m.share, static_cast<double>(m.images), static_cast<double>(m.asked), static_cast<double>(m.choice)});
   if (m.dimensions() == 0) return;
   tensors["prior.mixture_weights"] = m.mixture.weights;
   tensors["prior.mixture_means"] = m.mixture.means;
   tensors["prior.mixture_factors"] = m.mixture.factors;
-  tensors["prior.mixture_tried"] = column(m.tried);
-  tensors["prior.mixture_held_out"] = column(m.held_out);
+  tensors["prior.mixture_tried"] = table_tensor(m.tried);
+  tensors["prior.mixture_held_out"] = table_tensor(m.held_out);
 }
 
 std::optional<MixtureStart> mixture_from(const NamedTensors& tensors) {
@@ -59,15 +50,15 @@ std::optional<MixtureStart> mixture_from(const NamedTensors& tensors) {
   };
   MixtureStart m;
   m.directions = get("directions");
-  const std::vector<double> facts = values_of(get("facts"));
+  const std::vector<double> facts = table_values(get("facts"));
   m.share = facts.at(0);
   m.images = static_cast<int64_t>(facts.at(1));
   m.asked = static_cast<int64_t>(facts.at(2));
   m.choice = static_cast<size_t>(facts.at(3));
   if (m.dimensions() == 0) return m;
   m.mixture = {get("weights"), get("means"), get("factors")};
-  m.tried = values_of(get("tried"));
-  m.held_out = values_of(get("held_out"));
+  m.tried = table_values(get("tried"));
+  m.held_out = table_values(get("held_out"));
   return m;
 }
 
@@ -192,7 +183,7 @@ Prior::Prior(const PriorStatistics& statistics, const Process& process, const Pr
     if (m.dimensions() > 0) {
       directions_ = m.directions.flatten(1).to(at::kDouble);
       coordinates_ = coordinates_of(statistics.gaussian_images(), m.directions);
-      cumulated_weights_ = values_of(m.mixture.weights.cumsum(0));
+      cumulated_weights_ = table_values(m.mixture.weights.cumsum(0));
     }
   } else if (options.prior == "gaussian") {
     require_covariance(statistics);

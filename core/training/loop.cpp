@@ -14,6 +14,7 @@
 #include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "core/diffusion/assembly.hpp"
+#include "core/diffusion/table.hpp"
 #include "core/diffusion/trajectory.hpp"
 #include "core/training/tensors.hpp"
 
@@ -47,19 +48,13 @@ TrainingState state_from(const std::string& text, const std::string& file) {
 
 std::string finite_or_null(double value) { return std::isfinite(value) ? Json(value).dump() : "null"; }
 
-at::Tensor table_tensor(const std::vector<double>& values) {
-  at::Tensor t = per_sample(values, at::zeros({1}, at::TensorOptions(at::kDouble)));
-  return t.view({-1});
-}
-
 std::vector<double> table_from(const NamedTensors& tensors, const char* name, size_t size, const std::string& file) {
   const auto it = tensors.find(name);
   if (it == tensors.end() || it->second.scalar_type() != at::kDouble || it->second.dim() != 1 ||
       it->second.numel() != static_cast<int64_t>(size)) {
     throw CheckpointError(fmt::format("{}: \"{}\" is missing or misshapen", file, name));
   }
-  const double* first = it->second.const_data_ptr<double>();
-  return {first, first + it->second.numel()};
+  return table_values(it->second);
 }
 
 const std::string& content_of(const StoredCheckpoint& checkpoint, const std::string& name) {
