@@ -25,13 +25,13 @@ constexpr double close_enough = 0.01;           // nats an image
 constexpr double least_floor = 1e-6;            // of a variance of z, where there is no noise to drown in
 constexpr uint32_t draw_of_probes = 6;          // prior.cpp and low_rank.cpp have those before
 
-struct Basis {
+struct Eigenbasis {
   at::Tensor v;       // (rank, d): orthonormal rows
   at::Tensor lambda;  // (rank)
 };
 
 // Of the rows of F; one of length 0 has no direction.
-Basis basis_of(const GaussianImages& gaussian) {
+Eigenbasis basis_of(const GaussianImages& gaussian) {
   const at::Tensor f = gaussian.low_rank.flatten(1).to(at::kCPU, at::kDouble);
   const at::Tensor squares = f.square().sum(1);
   const at::Tensor kept = (squares > 1e-12 * squares.max()).nonzero().flatten();
@@ -52,7 +52,7 @@ std::vector<int64_t> batch_of(const at::Tensor& mean, int64_t n) {
 
 // What C_1 leaves above the noise outside of the basis: the residual variance, all or nothing, by the mean eigenvalue
 // of r C_1^T C_1 there, each direction counted by what it shows.
-double residual_above(const GaussianImages& gaussian, const Basis& basis, const Process& process, uint64_t seed,
+double residual_above(const GaussianImages& gaussian, const Eigenbasis& basis, const Process& process, uint64_t seed,
                       double threshold, const at::TensorOptions& like) {
   double shown = 0, square = 0;
   for (uint64_t k = 0; k < keys; ++k) {
@@ -78,7 +78,7 @@ struct Directions {
 };
 
 Directions find_directions(const GaussianImages& gaussian, const Process& process, uint64_t seed) {
-  const Basis basis = basis_of(gaussian);
+  const Eigenbasis basis = basis_of(gaussian);
   const int64_t rank = basis.v.size(0), d = gaussian.mean.numel();
   const double sigma = process.path().sigma(1), threshold = visible * visible * sigma * sigma;
   if (rank == 0) return {at::zeros({d, 0}, at::kDouble), at::zeros({0}, at::kDouble), 1};
@@ -145,7 +145,7 @@ std::string too_few_for_mixture(int64_t images, int64_t components) {
 }
 
 at::Tensor coordinates_of(const GaussianImages& gaussian, const at::Tensor& directions) {
-  const Basis basis = basis_of(gaussian);
+  const Eigenbasis basis = basis_of(gaussian);
   const at::Tensor w = directions.flatten(1).to(at::kCPU, at::kDouble);  // W^T; W = V Lambda^1/2 U
   return at::matmul(at::matmul(w, basis.v.t()) / basis.lambda, basis.v);
 }
