@@ -98,18 +98,10 @@ struct Bench {
   Model model;
 };
 
-// One step makes a checkpoint with all that a run needs; then its weights are replaced.
 void begin(const Bench& bench, const fs::path& weights) {
-  const RunFolder folder(bench.folder);
-  std::atomic<bool> stop = true;
-  try {
-    TrainingLoop(bench.pipeline, bench.source, bench.model, folder).run(stop, {});
-  } catch (const Stopped&) {
-  }
-  const CheckpointStore store(folder.checkpoints());
-  FileContents files = store.newest().value().files;
-  files["model.safetensors"] = files["ema.safetensors"] = read_file(weights);
-  store.save(bench.batch() + 1, files, 1);
+  const std::atomic<bool> stop = false;
+  TrainingLoop(bench.pipeline, bench.source, bench.model, RunFolder(bench.folder))
+      .begin_with(unpack_tensors(read_file(weights), weights.string()), stop);
 }
 
 void train(const Bench& bench) {

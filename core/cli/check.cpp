@@ -121,13 +121,13 @@ void warn_of_counts(const Experiment& experiment) {
 
 }  // namespace
 
-int check(Session& session, const CheckArguments& arguments) {
+int check(Workspace& workspace, const CheckArguments& arguments) {
   install_stop_handlers();
-  const Experiment experiment = session.load_experiment(arguments.file, arguments.overrides);
+  const Experiment experiment = workspace.load_experiment(arguments.file, arguments.overrides);
   warn_of(warnings_of(experiment));
   const Pipeline& base = experiment.base;
   const auto source = open_source(data_options(base));
-  fmt::print("run       {} -> {}\n", base.run.text("name"), (session.runs / base.run.text("name")).string());
+  fmt::print("run       {} -> {}\n", base.run.text("name"), workspace.run_folder(base).string());
   fmt::print("data      {}\n", source->describe());
   if (experiment.variants.empty()) print_model(base, *source);
   if (experiment.variants.empty() && arguments.loss) print_loss(base, *source);

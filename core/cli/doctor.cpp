@@ -11,7 +11,7 @@
 
 namespace sdpipe {
 
-int doctor(Session& session) {
+int doctor(Workspace& workspace) {
   fmt::print("sdpipe        {}\n", SDPIPE_VERSION);
   fmt::print("plugin ABI    {}.{}\n", SDP_ABI_MAJOR, SDP_ABI_MINOR);
   fmt::print("LibTorch      {}\n", SDP_FINGERPRINT);
@@ -20,10 +20,10 @@ int doctor(Session& session) {
                                        ? "multiplied by this CPU: run.precision = \"bfloat16\" is fast"
                                        : "not multiplied by this CPU: slower here than float32");
   fmt::print("threads       {}\n", at::get_num_threads());
-  fmt::print("plugins       {} found\n", session.registry().plugins().size());
+  fmt::print("plugins       {} found\n", workspace.registry().plugins().size());
   for (const auto& folder : default_plugin_folders())
     fmt::print("              {}{}\n", folder.string(), std::filesystem::is_directory(folder) ? "" : " (not there)");
-  return session.registry().warnings().empty() ? 0 : static_cast<int>(Exit::plugin);
+  return workspace.registry().warnings().empty() ? 0 : static_cast<int>(Exit::plugin);
 }
 
 }  // namespace sdpipe

@@ -27,19 +27,18 @@ ColorChoice color_choice(const std::string& word) {
 // Fills `action` with the verb's work while the command line is parsed.
 class CommandLine {
  public:
-  explicit CommandLine(Session& session) : session_(session) {
+  CommandLine() {
     app_.description(
         "Diffusion models for general linear corruptions: train, sample and compare, from a pipeline file.");
     app_.set_version_flag("--version", "sdpipe " SDPIPE_VERSION);
     app_.require_subcommand(1);
     app_.fallthrough();
-    app_.add_option("--plugin", session.plugin_files, "Load this plugin file first; may be given again");
-    app_.add_option("--runs", session.runs, "Folder in which run folders are made")->capture_default_str();
-    app_.add_flag("-q,--quiet", session.quiet, "No progress, only warnings and errors");
-    app_.add_flag("-v,--verbose", session.verbose, "Debug messages too");
+    app_.add_option("--plugin", options_.plugin_files, "Load this plugin file first; may be given again");
+    app_.add_option("--runs", options_.runs, "Folder in which run folders are made")->capture_default_str();
+    app_.add_flag("-q,--quiet", quiet_, "No progress, only warnings and errors");
+    app_.add_flag("-v,--verbose", verbose_, "Debug messages too");
     app_.add_option_function<std::string>(
-        "--color", [&session](const std::string& word) { session.color = color_choice(word); },
-        "auto, always or never");
+        "--color", [this](const std::string& word) { color_ = color_choice(word); }, "auto, always or never");
     add_run();
     add_sample();
     add_restore();
@@ -48,9 +47,7 @@ class CommandLine {
     add_plugins();
     add_data();
     add_weights();
-    app_.add_subcommand("doctor", "Say what this machine and this build offer")->callback([this] {
-      action_ = [this] { return doctor(session_); };
-    });
+    on(app_.add_subcommand("doctor", "Say what this machine and this build offer"), doctor);
   }
 
   int parse_and_act(int argc, char** argv) {
@@ -61,12 +58,18 @@ class CommandLine {
     } catch (const CLI::ParseError& e) {
       throw UsageError(explain(e, {argv + 1, argv + argc}));
     }
-    session_.command_line.assign(argv, argv + argc);
-    set_log_level(session_.verbose ? LogLevel::debug : session_.quiet ? LogLevel::warning : LogLevel::info);
-    return action_();
+    set_log_level(verbose_ ? LogLevel::debug : quiet_ ? LogLevel::warning : LogLevel::info);
+    options_.progress = progress_on_stderr(color_, quiet_);
+    options_.command_line.assign(argv, argv + argc);
+    Workspace workspace(options_, stop_requested());
+    return action_(workspace);
   }
 
  private:
+  void on(CLI::App* verb, std::function<int(Workspace&)> action) {
+    verb->callback([this, action = std::move(action)] { action_ = action; });
+  }
+
   void add_file(CLI::App* verb, std::filesystem::path& file, std::vector<std::string>& overrides) {
     verb->add_option("file", file, "Pipeline file")->required();
     verb->add_option("overrides", overrides, "key=value, +key=value, ~key");
@@ -77,12 +80,12 @@ class CommandLine {
     add_file(run_verb, run_.file, run_.overrides);
     run_verb->add_flag("--fresh", run_.fresh, "Move an existing run of that name aside and begin anew");
     run_verb->add_flag("--force", run_.force, "Compare by scores of too few samples too, which mean nothing");
-    run_verb->callback([this] { action_ = [this] { return run(session_, run_); }; });
+    on(run_verb, [this](Workspace& workspace) { return run(workspace, run_); });
     CLI::App* check_verb = app_.add_subcommand("check", "Check a pipeline file and print the plan, without running it");
     add_file(check_verb, check_.file, check_.overrides);
     check_verb->add_flag("--loss", check_.loss,
                          "Say where the loss goes along the path too; reads the data and selects the schedule");
-    check_verb->callback([this] { action_ = [this] { return check(session_, check_); }; });
+    on(check_verb, [this](Workspace& workspace) { return check(workspace, check_); });
   }
 
   void add_sample() {
@@ -91,25 +94,30 @@ class CommandLine {
     verb->add_option("overrides", sample_.overrides, "sampler.type=ddim, sample.steps=25, ...");
     verb->add_option("-o,--output", sample_.output,
                      "Folder for the images, in place of samples there; default: samples-SAMPLER-STEPS, in the run's");
-    verb->callback([this] { action_ = [this] { return sample(session_, sample_); }; });
+    on(verb, [this](Workspace& workspace) { return sample(workspace, sample_); });
   }
 
   void add_restore() {
     CLI::App* verb = app_.add_subcommand("restore", "Restore corrupted images with a run's model");
     verb->add_option("run", restore_.run, "Folder of a run, or of a checkpoint")->required();
     verb->add_option("words", restore_.words, "Image files; sampler.type=ddim, sample.steps=25, ...");
-    verb->add_option("--method", restore_.method, "reverse, projection or guidance; default: all that can be used");
-    verb->add_option("--level", restore_.level, "At which level the images are corrupted");
-    verb->add_option("--noise", restore_.noise, "Standard deviation of their noise; default: rounding to bytes");
-    verb->add_option("--corruption", restore_.corruption,
+    verb->add_option("--method", restore_.request.method,
+                     "reverse, projection or guidance; default: all that can be used");
+    verb->add_option("--level", restore_.request.level, "At which level the images are corrupted");
+    verb->add_option("--noise", restore_.request.noise,
+                     "Standard deviation of their noise; default: rounding to bytes");
+    verb->add_option("--corruption", restore_.request.corruption,
                      "Another corruption than the run's, as TOML: '{ type = \"mask\", image = \"my_mask.png\" }'");
-    verb->add_option("--strength", restore_.strength, "Of the guidance")->capture_default_str();
-    verb->add_option("--average", restore_.average, "Mean of so many samples of each image")->capture_default_str();
-    verb->add_flag("--clean", restore_.clean, "The files are clean: corrupt them first, and print PSNR and SSIM");
-    verb->add_option("--held-out", restore_.held_out, "The same with so many images that the run has not seen");
+    verb->add_option("--strength", restore_.request.strength, "Of the guidance")->capture_default_str();
+    verb->add_option("--average", restore_.request.average, "Mean of so many samples of each image")
+        ->capture_default_str();
+    verb->add_flag("--clean", restore_.request.clean,
+                   "The files are clean: corrupt them first, and print PSNR and SSIM");
+    verb->add_option("--held-out", restore_.request.held_out, "The same with so many images that the run has not seen");
     verb->add_flag("--json", restore_.json, "Print JSON");
-    verb->add_option("-o,--output", restore_.output, "Folder for the images; default: restored, in the run's folder");
-    verb->callback([this] { action_ = [this] { return restore(session_, restore_); }; });
+    verb->add_option("-o,--output", restore_.request.output,
+                     "Folder for the images; default: restored, in the run's folder");
+    on(verb, [this](Workspace& workspace) { return restore(workspace, restore_); });
   }
 
   void add_ablate() {
@@ -120,7 +128,7 @@ class CommandLine {
                      "ablate.0.count=100, '+ablate=[{ sample.steps = [10, 50] }]', ...");
     verb->add_flag("--json", ablate_.json, "Print JSON");
     verb->add_flag("--force", ablate_.force, "Take scores of too few samples too, which mean nothing");
-    verb->callback([this] { action_ = [this] { return ablate(session_, ablate_); }; });
+    on(verb, [this](Workspace& workspace) { return ablate(workspace, ablate_); });
   }
 
   void add_schedule() {
@@ -128,21 +136,21 @@ class CommandLine {
     add_file(verb, schedule_.file, schedule_.overrides);
     verb->add_option("--svg", schedule_.svg, "Draw the path into this file too");
     verb->add_flag("--json", schedule_.json, "Print JSON");
-    verb->callback([this] { action_ = [this] { return schedule(session_, schedule_); }; });
+    on(verb, [this](Workspace& workspace) { return schedule(workspace, schedule_); });
   }
 
   void add_plugins() {
     CLI::App* verb = app_.add_subcommand("plugins", "What plugins there are")->require_subcommand(1);
     CLI::App* list = verb->add_subcommand("list", "Each plugin and where it came from");
     list->add_flag("--json", json_, "Print JSON");
-    list->callback([this] { action_ = [this] { return plugins_list(session_, json_); }; });
+    on(list, [this](Workspace& workspace) { return plugins_list(workspace, json_); });
     CLI::App* show = verb->add_subcommand("show", "What a plugin does and its parameters");
     show->add_option("id", word_, "Id of the plugin")->required();
-    show->callback([this] { action_ = [this] { return plugins_show(session_, word_); }; });
+    on(show, [this](Workspace& workspace) { return plugins_show(workspace, word_); });
     CLI::App* check_verb = verb->add_subcommand("check", "Test a plugin file against the laws of its kind");
     check_verb->add_option("file", path_, "A .sdp.so file")->required();
     check_verb->add_flag("--json", json_, "Print JSON");
-    check_verb->callback([this] { action_ = [this] { return plugins_check(session_, path_, json_); }; });
+    on(check_verb, [this](Workspace& workspace) { return plugins_check(workspace, path_, json_); });
   }
 
   void add_data() {
@@ -150,10 +158,10 @@ class CommandLine {
     CLI::App* emoji = verb->add_subcommand("emoji", "Write the colour emoji of a font as PNG files");
     emoji->add_option("folder", path_, "Where to write them")->required();
     emoji->add_option("--font", font_, "Noto Color Emoji's file")->capture_default_str();
-    emoji->callback([this] { action_ = [this] { return data_emoji(session_, path_, font_); }; });
+    on(emoji, [this](Workspace& workspace) { return data_emoji(workspace, path_, font_); });
     CLI::App* info = verb->add_subcommand("info", "Say what a pipeline's data set holds");
     add_file(info, run_.file, run_.overrides);
-    info->callback([this] { action_ = [this] { return data_info(session_, run_.file, run_.overrides); }; });
+    on(info, [this](Workspace& workspace) { return data_info(workspace, run_.file, run_.overrides); });
   }
 
   void add_weights() {
@@ -166,22 +174,22 @@ class CommandLine {
     info->add_option("place", path_, "A .safetensors file, a diffusers folder, a run or a checkpoint")->required();
     choose(info, raw_);
     info->add_flag("--json", json_, "Print JSON");
-    info->callback([this] { action_ = [this] { return weights_info(session_, path_, raw_, json_); }; });
+    on(info, [this](Workspace& workspace) { return weights_info(workspace, path_, raw_, json_); });
     CLI::App* in = verb->add_subcommand("import", "Make a pipeline's run with weights from elsewhere, to go on from");
     in->add_option("file", import_.file, "Pipeline file")->required();
-    in->add_option("source", import_.source, "A .safetensors file, a diffusers folder, a run or a checkpoint")
+    in->add_option("source", import_.what.source, "A .safetensors file, a diffusers folder, a run or a checkpoint")
         ->required();
     in->add_option("overrides", import_.overrides, "key=value, +key=value, ~key");
-    choose(in, import_.raw);
-    in->add_flag("--fresh", import_.fresh, "Move an existing run of that name aside");
-    in->callback([this] { action_ = [this] { return weights_import(session_, import_); }; });
+    choose(in, import_.what.raw);
+    in->add_flag("--fresh", import_.what.fresh, "Move an existing run of that name aside");
+    on(in, [this](Workspace& workspace) { return weights_import(workspace, import_); });
     CLI::App* out = verb->add_subcommand("export", "Write a run's weights for other programs");
     out->add_option("run", export_.run, "Folder of a run, or of a checkpoint")->required();
     out->add_option("output", export_.output, "The file to write; with --format diffusers, the folder")->required();
     choose(out, export_.raw);
     out->add_option("--format", export_.format, "safetensors or diffusers")->capture_default_str();
     out->add_flag("--force", export_.force, "Replace what is there");
-    out->callback([this] { action_ = [this] { return weights_export(session_, export_); }; });
+    on(out, [this](Workspace& workspace) { return weights_export(workspace, export_); });
   }
 
   bool takes_value(const CLI::App& level, const std::string& name) const {
@@ -220,9 +228,11 @@ class CommandLine {
     return fmt::format("{}\nRun `sdpipe {}--help` for what there is.", error.what(), path);
   }
 
-  Session& session_;
   CLI::App app_{"", "sdpipe"};
-  std::function<int()> action_;
+  Workspace::Options options_;
+  bool quiet_ = false, verbose_ = false;
+  ColorChoice color_ = ColorChoice::automatic;
+  std::function<int(Workspace&)> action_;
   RunArguments run_;
   CheckArguments check_;
   SampleArguments sample_;
@@ -230,7 +240,7 @@ class CommandLine {
   AblateArguments ablate_;
   ScheduleArguments schedule_;
   ImportArguments import_;
-  ExportArguments export_;
+  WeightsExport export_;
   bool json_ = false, raw_ = false;
   std::string word_;
   std::filesystem::path path_, font_ = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf";
@@ -239,9 +249,8 @@ class CommandLine {
 int guarded_main(int argc, char** argv) {
   keep_freed_memory();
   install_crash_handlers();
-  Session session;
   try {
-    return CommandLine(session).parse_and_act(argc, argv);
+    return CommandLine().parse_and_act(argc, argv);
   } catch (const Stopped& e) {
     log(LogLevel::info, e.what());
     return static_cast<int>(e.code());

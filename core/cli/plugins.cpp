@@ -33,9 +33,9 @@ void show(const Plugin& p) {
 
 }  // namespace
 
-int plugins_list(Session& session, bool json) {
+int plugins_list(Workspace& workspace, bool json) {
   Json list = Json::array();
-  for (const Plugin* p : sorted(session.registry())) {
+  for (const Plugin* p : sorted(workspace.registry())) {
     if (json)
       list.push_back({{"kind", kind_name(p->kind())},
                       {"id", p->id()},
@@ -50,10 +50,10 @@ int plugins_list(Session& session, bool json) {
   return 0;
 }
 
-int plugins_show(Session& session, const std::string& id) {
+int plugins_show(Workspace& workspace, const std::string& id) {
   std::vector<std::string> ids;
   bool found = false;
-  for (const Plugin* p : sorted(session.registry())) {
+  for (const Plugin* p : sorted(workspace.registry())) {
     ids.push_back(p->id());
     if (p->id() != id) continue;
     if (found) fmt::print("\n");
@@ -66,7 +66,7 @@ int plugins_show(Session& session, const std::string& id) {
   return 0;
 }
 
-int plugins_check(Session&, const std::filesystem::path& file, bool json) {
+int plugins_check(Workspace&, const std::filesystem::path& file, bool json) {
   Json list = Json::array();
   bool all_hold = true;
   for (const Plugin& plugin : load_library(file)) {

@@ -132,9 +132,9 @@ void print_json(const ChosenPath& chosen) {
 
 }  // namespace
 
-int schedule(Session& session, const ScheduleArguments& arguments) {
+int schedule(Workspace& workspace, const ScheduleArguments& arguments) {
   install_stop_handlers();
-  const ChosenPath chosen = choose(session.load(arguments.file, arguments.overrides));
+  const ChosenPath chosen = choose(workspace.load(arguments.file, arguments.overrides));
   if (!arguments.svg.empty()) write_file(arguments.svg, draw(chosen));
   arguments.json ? print_json(chosen) : print_table(chosen);
   return 0;

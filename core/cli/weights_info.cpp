@@ -23,10 +23,10 @@ std::string scheduler_of(const fs::path& place) {
 }
 
 // A [model] table for these weights, where one can be said: by sdpipe when it exported them, or by config.json.
-std::string table_for(Session& session, const WeightSource& source, const NamingScheme& scheme) {
+std::string table_for(Workspace& workspace, const WeightSource& source, const NamingScheme& scheme) {
   if (std::string written = source.exported_table(); !written.empty()) return written;
   if (source.config.empty()) return "";
-  const Plugin* plugin = scheme.type.empty() ? nullptr : session.registry().find(SDP_KIND_MODEL, scheme.type);
+  const Plugin* plugin = scheme.type.empty() ? nullptr : workspace.registry().find(SDP_KIND_MODEL, scheme.type);
   return plugin ? model_table(source.config, scheme.type, plugin->schema) + meaning_lines(scheduler_of(source.place))
                 : "";
 }
@@ -88,10 +88,10 @@ void print_text(const WeightSource& source, const NamingScheme& scheme, const st
 
 }  // namespace
 
-int weights_info(Session& session, const fs::path& place, bool raw, bool json) {
+int weights_info(Workspace& workspace, const fs::path& place, bool raw, bool json) {
   const WeightSource source = open_weights(place, raw);
   const NamingScheme scheme = recognise(source.tensors);
-  const std::string table = table_for(session, source, scheme);
+  const std::string table = table_for(workspace, source, scheme);
   json ? print_json(source, scheme, table) : print_text(source, scheme, table);
   return 0;
 }

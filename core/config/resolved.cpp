@@ -226,6 +226,8 @@ std::string to_toml(const Experiment& experiment) {
   return out;
 }
 
+std::string model_toml(const PluginChoice& model) { return plugin_text("[model]", model).substr(1); }
+
 std::string inline_toml(const PluginChoice& choice) {
   std::string out = "{ type = " + toml_text(choice.plugin->id());
   for (const Settings::Entry& entry : choice.settings.entries())

@@ -12,6 +12,8 @@ namespace sdpipe {
 std::string to_toml(const Pipeline& pipeline);
 // With what each variant changes, and what is compared.
 std::string to_toml(const Experiment& experiment);
+// The [model] table alone.
+std::string model_toml(const PluginChoice& model);
 // `{ type = "ddim", eta = 0.5 }`
 std::string inline_toml(const PluginChoice& choice);
 

@@ -33,6 +33,10 @@ at::TensorOptions tensor_options(const Pipeline& pipeline) {
 
 bool narrows_parameters(const Pipeline& pipeline) { return pipeline.run.text("precision") == "bfloat16"; }
 
+std::string parametrisation_of(const Pipeline& pipeline) {
+  return pipeline.train ? pipeline.train->text("parametrisation") : "residual";
+}
+
 namespace {
 
 void load_images(PluginChoice& choice) {

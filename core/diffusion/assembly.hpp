@@ -27,6 +27,8 @@ SampleShape sample_shape(const ImageShape& shape);
 at::TensorOptions tensor_options(const Pipeline& pipeline);
 // Does the model compute with parameters rounded to bfloat16? Everything else stays as tensor_options says.
 bool narrows_parameters(const Pipeline& pipeline);
+// train.parametrisation; "residual" where nothing is trained.
+std::string parametrisation_of(const Pipeline& pipeline);
 
 // Image parameters of every plugin table are decoded here, once. Throws DataError naming the file.
 void load_image_parameters(Pipeline& pipeline);

@@ -77,6 +77,8 @@ int line_width(const char* columns, int terminal_columns) {
   return terminal_columns > 0 ? terminal_columns : 80;
 }
 
+ProgressOptions no_progress() { return progress_on_stderr(ColorChoice::never, true); }
+
 ProgressOptions progress_on_stderr(ColorChoice color, bool quiet) {
   const char* term = std::getenv("TERM");
   ProgressOptions options;

@@ -31,6 +31,8 @@ struct ProgressOptions {
   std::function<void(std::string_view)> write;  // must not log
 };
 
+// Shows nothing.
+ProgressOptions no_progress();
 // stderr, its terminal and this process as they are.
 ProgressOptions progress_on_stderr(ColorChoice color, bool quiet);
 

@@ -75,10 +75,6 @@ PriorStatistics prior_of(const StoredCheckpoint& checkpoint, const NamedTensors&
       fmt::format("{}: \"prior.mean\" is missing or misshapen", (checkpoint.folder / "process.safetensors").string()));
 }
 
-std::string parametrisation_of(const Pipeline& pipeline) {
-  return pipeline.train ? pipeline.train->text("parametrisation") : "residual";
-}
-
 // Weights mean something else under another parametrisation.
 void require_same_parametrisation(const Pipeline& pipeline, const Parametrisation& stored, const std::string& file) {
   const std::string wanted = parametrisation_of(pipeline);

@@ -1,9 +1,8 @@
-#include "core/cli/scoring.hpp"
+#include "core/run/scoring.hpp"
 
 #include <algorithm>
 
 #include "core/base/files.hpp"
-#include "core/cli/signals.hpp"
 
 namespace sdpipe {
 namespace {
@@ -28,9 +27,9 @@ std::string hash_of_folder(const fs::path& folder) {
 
 }  // namespace
 
-Scoring::Scoring(Session& session, const OpenedData& data, bool flip, fs::path folder, const std::string& id,
+Scoring::Scoring(Workspace& workspace, const OpenedData& data, bool flip, fs::path folder, const std::string& id,
                  const Json& facts)
-    : session_(session), data_(data), flip_(flip), folder_(std::move(folder)) {
+    : workspace_(workspace), data_(data), flip_(flip), folder_(std::move(folder)) {
   if (!id.empty() && facts == this->facts(id)) id_ = id;
 }
 
@@ -42,9 +41,9 @@ const std::string& Scoring::feature_id() {
 const Scorer& Scoring::scorer() {
   if (scorer_) return *scorer_;
   fs::create_directories(folder_);
-  Progress progress("features of real images", "%", 0, 100, session_.progress());
+  Progress progress("features of real images", "%", 0, 100, workspace_.progress());
   const auto show = [&](double fraction) { progress.update(static_cast<uint64_t>(100 * fraction)); };
-  scorer_ = std::make_unique<Scorer>(*data_.source, folder_, feature_seed, &stop_requested(), show, flip_);
+  scorer_ = std::make_unique<Scorer>(*data_.source, folder_, feature_seed, &workspace_.stop(), show, flip_);
   progress.finish();
   id_ = scorer_->feature_id();
   return *scorer_;

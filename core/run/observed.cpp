@@ -1,4 +1,4 @@
-#include "core/cli/observed.hpp"
+#include "core/run/observed.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>

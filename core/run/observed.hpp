@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "core/cli/session.hpp"
+#include "core/config/pipeline.hpp"
 #include "core/data/source.hpp"
 #include "core/host/operators.hpp"
 

@@ -2,8 +2,9 @@
 #pragma once
 
 #include "core/base/json.hpp"
-#include "core/cli/stages.hpp"
 #include "core/evaluation/scores.hpp"
+#include "core/run/opened_data.hpp"
+#include "core/run/workspace.hpp"
 
 namespace sdpipe {
 
@@ -11,7 +12,7 @@ class Scoring {
  public:
   // `folder` keeps the network. `id` and `facts` are what facts() and feature_id() said last, or empty: that id is
   // taken where data, labels and the stored network are still those that it had. `flip` is [data]'s.
-  Scoring(Session& session, const OpenedData& data, bool flip, std::filesystem::path folder, const std::string& id,
+  Scoring(Workspace& workspace, const OpenedData& data, bool flip, std::filesystem::path folder, const std::string& id,
           const Json& facts);
 
   // Both throw what Scorer's constructor throws.
@@ -24,7 +25,7 @@ class Scoring {
  private:
   Json facts(const std::string& id) const;
 
-  Session& session_;
+  Workspace& workspace_;
   const OpenedData& data_;
   bool flip_;
   std::filesystem::path folder_;
