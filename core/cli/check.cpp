@@ -59,12 +59,14 @@ void print_training(const Pipeline& pipeline, const Model& model, const Layout& 
     return;
   }
   const int64_t images = pipeline.train->integer("images"), batch = pipeline.train->integer("batch");
-  // Parameters, gradients, average, two moments; in bfloat16 the model's copies.
+  const int64_t parts = pipeline.train->integer("accumulate");
+  // Parameters, gradients (of a batch, and of one of its parts), average, two moments; in bfloat16 the model's copies.
   const uint64_t element = model.offers(at::kDouble) && pipeline.run.text("precision") == "float64" ? 8 : 4;
   const uint64_t state = static_cast<uint64_t>(layout.trained_size()) *
-                         (5 * element + (narrows_parameters(pipeline) ? sizeof(at::BFloat16) : 0));
-  fmt::print("train     {} images in {} batches of {}, loss at {}\n", amount(images),
-             amount((images + batch - 1) / batch), amount(batch), describe_loss(*pipeline.train));
+                         ((parts > 1 ? 6 : 5) * element + (narrows_parameters(pipeline) ? sizeof(at::BFloat16) : 0));
+  fmt::print("train     {} images in {} batches of {}{}, loss at {}\n", amount(images),
+             amount((images + batch - 1) / batch), amount(batch), parts > 1 ? fmt::format(" in {} parts", parts) : "",
+             describe_loss(*pipeline.train));
   fmt::print("memory    {} for parameters, gradients, average and moments; activations come on top\n",
              readable_memory(state));
 }

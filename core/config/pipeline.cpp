@@ -142,6 +142,7 @@ class Checker {
                "table \"train\": parameter \"betas\" must have 2 elements, the decays of Adam's two moments");
     }
     check_train_lengths(train);
+    check_parts(train);
   }
 
   void check_model_against_train(const Pipeline& pipeline, const Table* train) {
@@ -153,6 +154,17 @@ class Checker {
     if (!is_fitted && !has_train) {
       complain(pipeline.model.where, fmt::format("model \"{}\" is trained: add [train] with images = N", id));
     }
+  }
+
+  void check_parts(const Settings& train) {
+    const Settings::Entry *batch = train.find("batch"), *parts = train.find("accumulate");
+    if (!batch || !parts) return;
+    const int64_t images = std::get<int64_t>(batch->value), n = std::get<int64_t>(parts->value);
+    if (n <= images) return;
+    complain(parts->where,
+             fmt::format("table \"train\": parameter \"accumulate\" is the number of parts of a batch, and a batch of "
+                         "{} has at most {}, not {}",
+                         images, images, n));
   }
 
   void check_train_lengths(Settings& train) {

@@ -124,8 +124,8 @@ using Facts = std::vector<std::pair<std::string, std::string>>;
 
 bool is_indifferent(const std::string& key) {
   static const std::set<std::string> keys = {
-      "run.threads",    "run.device", "data.workers", "train.checkpoint_every_images", "train.keep_checkpoints",
-      "train.log_every"};
+      "run.threads",     "run.device",      "data.workers", "train.checkpoint_every_images", "train.keep_checkpoints",
+      "train.log_every", "train.accumulate"};
   return keys.count(key) != 0;
 }
 

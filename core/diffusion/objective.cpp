@@ -62,8 +62,9 @@ std::vector<Place> Objective::places(const std::vector<uint64_t>& sample, uint64
 }
 
 TrainingDraw Objective::draw(const at::Tensor& x_0, uint64_t seed, uint64_t first, uint32_t step,
-                             const LossHistogram& losses) const {
+                             const LossHistogram& losses, int64_t batch) const {
   TrainingDraw draw;
+  draw.batch = batch > 0 ? batch : x_0.size(0);
   std::vector<uint64_t> keys;
   for (uint64_t b = 0; b < static_cast<uint64_t>(x_0.size(0)); ++b) {
     draw.sample.push_back(first + b);
@@ -110,7 +111,7 @@ Loss Objective::loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const a
     gradient = gradient + clean_weighted;
   }
   const at::Tensor sums = of_element.flatten(1).sum(at::IntArrayRef{1}, false, at::kDouble).cpu();
-  const double batch = static_cast<double>(r.size(0)), size = static_cast<double>(r.numel()) / batch;
+  const double batch = static_cast<double>(draw.batch), size = static_cast<double>(r.numel() / r.size(0));
   Loss loss;
   for (size_t b = 0; b < draw.place.size(); ++b) {
     const double of_sample = sums.const_data_ptr<double>()[b] / size;

@@ -3,6 +3,8 @@
 //   e = x0_hat - x_0,   r = M e,   loss = 1/(B d) sum_b (w_b |r_b|^2 + c_b |e_b|^2)
 //   g = dloss/dx0_hat = 2/(B d) (w_b M^T r_b + c_b e_b),   c_b = clean_weight / sigma_t
 //
+// A part of a step's batch has its part of the sum; those of all parts add up to the loss and gradient of the step.
+//
 // M = C_t ("corrupted", the paper), I ("clean") or C_s ("next", s = max(t - next_step u, 0)). B samples of d elements.
 // The term of e is ours: with it the minimum is the whole posterior mean, also where M has a null space.
 // Where t is not drawn uniformly (see times.hpp), w_b and c_b hold 1/p(t_b) too.
@@ -36,10 +38,11 @@ struct TrainingDraw {
   at::Tensor eps;
   std::vector<uint64_t> sample;
   std::vector<Place> place;  // of t in [t_min, 1], and 1/p
+  int64_t batch = 0;         // B: images of the whole step, of which these may be a part
 };
 
 struct Loss {
-  double value = 0;
+  double value = 0;               // these images' share of the step's loss
   at::Tensor gradient;            // with respect to x0_hat, and so to the network's output
   std::vector<double> of_sample;  // (w(t_b) |r_b|^2 + c(t_b) |e_b|^2) / d, without 1/p(t_b)
 };
@@ -48,9 +51,9 @@ class Objective {
  public:
   // Throws RunError where an inverse weight or clean_weight > 0 meets sigma(t_min) = 0.
   Objective(const Process& process, const ObjectiveOptions& options);
-  // `losses` is what times = importance has measured so far.
+  // `losses` is what times = importance has measured so far; `batch` as in TrainingDraw, 0: x_0 is all of it.
   TrainingDraw draw(const at::Tensor& x_0, uint64_t seed, uint64_t first, uint32_t step,
-                    const LossHistogram& losses = {}) const;
+                    const LossHistogram& losses = {}, int64_t batch = 0) const;
   Loss loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const at::Tensor& x_0) const;
   // w(t) and c(t), where sigma(t) = sigma.
   double weight(double sigma) const;

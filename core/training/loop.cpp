@@ -274,6 +274,8 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
   const Objective objective(*trained_->process, objective_options(*pipeline_.train));
   state.threads = at::get_num_threads();
   gradients_ = std::make_unique<FlatParameters>(trained_->layout, *params_);
+  if (pipeline_.train->integer("accumulate") > 1)
+    part_gradients_ = std::make_unique<FlatParameters>(trained_->layout, *params_);
   const LoaderOptions options{pipeline_.train->integer("batch"), seed_, pipeline_.data.flag("flip"),
                               pipeline_.data.integer("workers")};
   Loader loader(source_, options, state.loader);
@@ -314,35 +316,59 @@ Loss loss_with_gradients(const Model& model, const ModelCall& call, const Proces
   return loss;
 }
 
-// One batch, its loss and gradients, one update.
-double TrainingLoop::step(const Objective& objective, const Batch& batch) {
-  TrainedModel& m = *trained_;
-  const at::Tensor x_0 = batch.images.to(params_->flat().options());
-  const TrainingDraw draw =
-      objective.draw(x_0, seed_, static_cast<uint64_t>(batch.first), static_cast<uint32_t>(m.state.step), losses_);
+struct TrainingLoop::Part {
+  TrainingDraw draw;  // like the loss, without what is as large as the images
+  Loss loss;
+};
+
+// Part k of train.accumulate: its share of the batch's loss and gradient. Numbers of samples are those of the batch, so
+// that every random number is what it is without parts.
+TrainingLoop::Part TrainingLoop::part(const Objective& objective, const Batch& batch, int64_t k,
+                                      FlatParameters& gradients) const {
+  const TrainedModel& m = *trained_;
+  const int64_t n = batch.images.size(0), parts = pipeline_.train->integer("accumulate");
+  const int64_t begin = k * n / parts, end = (k + 1) * n / parts;
+  const uint32_t step = static_cast<uint32_t>(m.state.step);
+  const at::Tensor x_0 = batch.images.slice(0, begin, end).to(params_->flat().options());
+  Part part{objective.draw(x_0, seed_, static_cast<uint64_t>(batch.first + begin), step, losses_, n), {}};
   CallScope scope;
   scope.corruption = &m.process->corruption();
   scope.random.seed = seed_;
   scope.random.purpose = Purpose::model;
-  scope.random.sample = draw.sample;
-  scope.random.step = static_cast<uint32_t>(m.state.step);
-  const ModelCall call{params_->for_model(), draw.at, scope, true};
-  const Loss loss =
-      loss_with_gradients(model_, call, *m.process, m.parametrisation, objective, draw, x_0, gradients_->views());
+  scope.random.sample = part.draw.sample;
+  scope.random.step = step;
+  const ModelCall call{params_->for_model(), part.draw.at, scope, true};
+  part.loss =
+      loss_with_gradients(model_, call, *m.process, m.parametrisation, objective, part.draw, x_0, gradients.views());
+  part.draw.eps = part.loss.gradient = at::Tensor();
+  return part;
+}
+
+// One batch, its loss and gradient as the sum of its parts', one update.
+double TrainingLoop::step(const Objective& objective, const Batch& batch) {
+  TrainedModel& m = *trained_;
+  const int64_t n = batch.images.size(0);
+  std::vector<Part> parts = {part(objective, batch, 0, *gradients_)};
+  double loss = parts[0].loss.value;
+  for (int64_t k = 1; k < pipeline_.train->integer("accumulate"); ++k) {
+    parts.push_back(part(objective, batch, k, *part_gradients_));
+    gradients_->flat().add_(part_gradients_->flat());
+    loss += parts.back().loss.value;
+  }
   const double norm = flat_norm(gradients_->flat());
-  const double lr = learning_rate(optimizer_, m.state.images, x_0.size(0));
+  const double lr = learning_rate(optimizer_, m.state.images, n);
   ++m.state.step;
-  m.state.images += x_0.size(0);
-  if (survives(loss.value, norm)) {
+  m.state.images += n;
+  if (survives(loss, norm)) {
     fused_step(params_->flat(), gradients_->flat(), norm, moments_, m.ema.flat(), optimizer_, lr, ++m.state.updates);
     params_->views().changed();
     m.ema.views().changed();
-    objective.measure(draw, loss, losses_);
-    m.state.window_loss += loss.value;
+    for (const Part& done : parts) objective.measure(done.draw, done.loss, losses_);
+    m.state.window_loss += loss;
     ++m.state.window_steps;
   }
-  if (m.state.step % pipeline_.train->integer("log_every") == 0) log_window(loss.value, norm, lr);
-  return loss.value;
+  if (m.state.step % pipeline_.train->integer("log_every") == 0) log_window(loss, norm, lr);
+  return loss;
 }
 
 // Is this step's gradient usable? If not, what on_nonfinite says happens.

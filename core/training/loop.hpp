@@ -72,6 +72,8 @@ class TrainingLoop {
   bool adapts_times() const;
   void train(const std::atomic<bool>& stop, const std::function<void(const TrainingProgress&)>& progress);
   double step(const Objective& objective, const Batch& batch);
+  struct Part;  // of a batch
+  Part part(const Objective& objective, const Batch& batch, int64_t k, FlatParameters& gradients) const;
   bool survives(double loss, double gradient_norm);
   void rewind();
   void log_window(double loss, double gradient_norm, double lr);
@@ -86,6 +88,7 @@ class TrainingLoop {
   uint64_t seed_;
   std::unique_ptr<TrainedModel> trained_;
   std::unique_ptr<FlatParameters> params_, gradients_;  // where something is trained
+  std::unique_ptr<FlatParameters> part_gradients_;      // of one part of a batch, with train.accumulate
   Moments moments_;
   LossHistogram losses_;  // of train.times = importance; saved beside the moments
   OptimizerOptions optimizer_;

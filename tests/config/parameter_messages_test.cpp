@@ -172,6 +172,13 @@ a.toml:12:11: table "stamp": parameter "weights" must be an array of floats, not
 
 1 problem in a.toml)"},
 
+    {"more parts than a batch has images", "batch = 10", "batch = 10\naccumulate = 11",
+     R"(a.toml:24:14: table "train": parameter "accumulate" is the number of parts of a batch, and a batch of 10 has at most 10, not 11
+  24 | accumulate = 11
+     |              ^
+
+1 problem in a.toml)"},
+
     {"betas that are not two", "batch = 10", "betas = [0.9]",
      R"(a.toml:23:9: table "train": parameter "betas" must have 2 elements, the decays of Adam's two moments
   23 | betas = [0.9]

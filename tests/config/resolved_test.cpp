@@ -60,6 +60,7 @@ channels = 32
 [train]
 images = 1000
 batch = 10
+accumulate = 1
 learning_rate = 0.0002
 warmup_images = 0
 decay = "constant"
@@ -143,7 +144,7 @@ TEST_CASE("The same pipeline is the same run") { CHECK(differences({}).empty());
 
 TEST_CASE("What the weights do not depend on makes no other run") {
   CHECK(differences({"sampler.type=churned", "sample.steps=9", "run.threads=1", "data.workers=4", "train.log_every=1",
-                     "train.checkpoint_every_images=3", "train.keep_checkpoints=5"})
+                     "train.checkpoint_every_images=3", "train.keep_checkpoints=5", "train.accumulate=2"})
             .empty());
 }
 

@@ -34,6 +34,16 @@ std::string failure(const std::vector<std::string>& overrides) {
   return message_of<RunError>([&] { train(training(overrides), folder / "run"); });
 }
 
+// Of all averaged weights, in units of the largest.
+double difference(const Outcome& a, const Outcome& b) {
+  const NamedTensors x = unpack_tensors(a.checkpoint.at("ema.safetensors"), "a");
+  const NamedTensors y = unpack_tensors(b.checkpoint.at("ema.safetensors"), "b");
+  double largest = 0;
+  for (const auto& [name, tensor] : x)
+    largest = std::max(largest, largest_difference(tensor, y.at(name)) / tensor.abs().max().item<double>());
+  return largest;
+}
+
 const std::string advice = "; lower train.learning_rate, or set train.on_nonfinite to \"skip\" or \"rewind\"";
 
 }  // namespace
@@ -167,6 +177,36 @@ TEST_CASE("a larger number of images goes on with a finished training") {
   const Outcome longer = train(training({"train.images=160"}), folder / "run");
   CHECK(longer.state.step == 20);
   CHECK(longer.checkpoint == train(training({"train.images=160"}), folder / "at once").checkpoint);
+}
+
+TEST_CASE("a batch in parts trains the same weights as a whole one, but for the order of sums") {
+  const std::string unet =
+      R"(model={ type = "unet", channels = 8, multipliers = [1], blocks = 1, groups = 4, dropout = 0.3 })";
+  const std::vector<std::vector<std::string>> settings = {{},
+                                                          {"+train.times=low_discrepancy", "+data.flip=true"},
+                                                          {"+train.times=importance", "+train.loss_at=next"},
+                                                          {unet, "+train.clean_weight=0.5", "+train.loss_at=corrupted"},
+                                                          {unet, "+train.parametrisation=scaled"}};
+  for (const std::vector<std::string>& overrides : settings) {
+    const TemporaryFolder folder;
+    const Outcome whole = train(training(overrides), folder / "whole");
+    for (const int64_t parts : {3, 4, 8}) {
+      CAPTURE(overrides, parts);
+      std::vector<std::string> in_parts = overrides;
+      in_parts.push_back(fmt::format("+train.accumulate={}", parts));
+      const Outcome outcome = train(training(in_parts), folder / std::to_string(parts));
+      CHECK(outcome.state.step == whole.state.step);
+      CHECK(outcome.state.images == whole.state.images);
+      CHECK(difference(whole, outcome) < 1e-10);
+    }
+  }
+}
+
+TEST_CASE("a training goes on in another number of parts") {
+  const TemporaryFolder folder;
+  CHECK_THROWS_AS(train(training(), folder / "run", 40), Stopped);
+  const Outcome outcome = train(training({"+train.accumulate=4"}), folder / "run");
+  CHECK(difference(train(training(), folder / "whole"), outcome) < 1e-12);
 }
 
 TEST_CASE("a gradient that is not finite stops the training in the same step and names the parameter") {
