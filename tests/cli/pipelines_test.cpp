@@ -45,10 +45,11 @@ void write_folder(const fs::path& folder, int64_t height, int64_t width, const s
 
 // Data that looks like what the pipeline asks for; words that point to it, where the pipeline names a system's folder.
 Words stand_in_data(const std::string& name, const Workplace& place) {
-  if (name == "celeba_blur" || name == "celeba_mask")
+  if (name == "celeba_blur" || name == "celeba_mask" || name == "paper_celeba")
     return write_folder(place / "data/celeba/img_align_celeba", 218, 178, ".jpg"), Words{};
   if (name == "emoji") return write_folder(place / "data/emoji", 136, 128, ".png"), Words{"data.held_out=4"};
-  if (name == "cifar10_blur") return write_cifar(place / "data/cifar-10-batches-bin"), Words{};
+  if (name == "cifar10_blur" || name == "paper_cifar10")
+    return write_cifar(place / "data/cifar-10-batches-bin"), Words{};
   write_pictures(place / "pictures", 300, 28);
   return {"data.path=pictures"};
 }
@@ -73,6 +74,9 @@ std::map<std::string, Words> all_pipelines() {
   all["blur_vs_noise"].insert(all["blur_vs_noise"].end(), small_ablation.begin(), small_ablation.end());
   all["paper"] = all["blur_vs_noise"];
   all["paper"].insert(all["paper"].end(), {"ablate.1.count=4", "ablate.1.sample.steps=[2]"});
+  all["paper_cifar10"] = all["blur_vs_noise"];
+  all["paper_celeba"] = small_ncsnpp;
+  all["paper_celeba"].insert(all["paper_celeba"].end(), small_ablation.begin(), small_ablation.end());
   return all;
 }
 
