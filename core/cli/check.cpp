@@ -65,8 +65,8 @@ void print_training(const Pipeline& pipeline, const Model& model, const Layout& 
   const uint64_t state = static_cast<uint64_t>(layout.trained_size()) *
                          ((parts > 1 ? 6 : 5) * element + (narrows_parameters(pipeline) ? sizeof(at::BFloat16) : 0));
   fmt::print("train     {} images in {} batches of {}{}, loss at {}\n", amount(images),
-             amount((images + batch - 1) / batch), amount(batch), parts > 1 ? fmt::format(" in {} parts", parts) : "",
-             describe_loss(*pipeline.train));
+             amount((images + batch - 1) / batch), amount(batch),
+             parts > 1 ? fmt::format(" ({} parts each)", parts) : "", describe_loss(*pipeline.train));
   fmt::print("memory    {} for parameters, gradients, average and moments; activations come on top\n",
              readable_memory(state));
 }

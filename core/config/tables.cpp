@@ -98,7 +98,7 @@ const Schema& train_schema() {
       required(integer("images", 1, kFrom1, "images", "How many images are shown in all")),
       integer("batch", 128, kFrom1, "images", "Images in one step of the optimiser"),
       integer("accumulate", 1, kFrom1, "",
-              "In how many parts, one after the other, a step's gradient is computed; memory is that of one part"),
+              "Number of parts in which a step's gradient is computed, one after the other, to save memory"),
       real("learning_rate", 2e-4, kAbove0, "", "Step of Adam after the warm-up"),
       integer("warmup_images", 0, kFrom0, "images", "The learning rate rises from 0 over these images"),
       choice("decay", {"constant", "cosine"}, "After the warm-up; cosine falls to 0 at the last image"),

@@ -111,7 +111,8 @@ Loss Objective::loss(const TrainingDraw& draw, const at::Tensor& x0_hat, const a
     gradient = gradient + clean_weighted;
   }
   const at::Tensor sums = of_element.flatten(1).sum(at::IntArrayRef{1}, false, at::kDouble).cpu();
-  const double batch = static_cast<double>(draw.batch), size = static_cast<double>(r.numel() / r.size(0));
+  const double batch = static_cast<double>(draw.batch > 0 ? draw.batch : r.size(0)),
+               size = static_cast<double>(r.numel() / r.size(0));
   Loss loss;
   for (size_t b = 0; b < draw.place.size(); ++b) {
     const double of_sample = sums.const_data_ptr<double>()[b] / size;

@@ -3,7 +3,7 @@
 //   e = x0_hat - x_0,   r = M e,   loss = 1/(B d) sum_b (w_b |r_b|^2 + c_b |e_b|^2)
 //   g = dloss/dx0_hat = 2/(B d) (w_b M^T r_b + c_b e_b),   c_b = clean_weight / sigma_t
 //
-// A part of a step's batch has its part of the sum; those of all parts add up to the loss and gradient of the step.
+// Of a part of a batch, loss and gradient are its share of the sum. The shares of all parts add up to the step's.
 //
 // M = C_t ("corrupted", the paper), I ("clean") or C_s ("next", s = max(t - next_step u, 0)). B samples of d elements.
 // The term of e is ours: with it the minimum is the whole posterior mean, also where M has a null space.
@@ -38,7 +38,7 @@ struct TrainingDraw {
   at::Tensor eps;
   std::vector<uint64_t> sample;
   std::vector<Place> place;  // of t in [t_min, 1], and 1/p
-  int64_t batch = 0;         // B: images of the whole step, of which these may be a part
+  int64_t batch = 0;         // B: images of the whole step, of which these may be a part; 0: these are all
 };
 
 struct Loss {

@@ -48,8 +48,9 @@ Difference welch_difference(std::span<const double> a, std::span<const double> b
   const double n = static_cast<double>(a.size()), m = static_cast<double>(b.size());
   const double u = *deviation_a * *deviation_a / n, v = *deviation_b * *deviation_b / m;
   difference.standard_error = std::sqrt(u + v);
-  // Without any spread every number of degrees serves: the error is 0.
-  difference.degrees_of_freedom = u + v > 0 ? (u + v) * (u + v) / (u * u / (n - 1) + v * v / (m - 1)) : n + m - 2;
+  const double degrees = (u + v) * (u + v) / (u * u / (n - 1) + v * v / (m - 1));
+  // Without any spread, or one whose square is 0, every number of degrees serves: the error is 0.
+  difference.degrees_of_freedom = std::isfinite(degrees) ? degrees : n + m - 2;
   return difference;
 }
 

@@ -38,7 +38,8 @@ std::string readable_memory(uint64_t bytes) {
 namespace {
 
 // Places behind the point that two digits of `error` take: 2 for 0.12 and for 0.0996, 0 for 12 and more.
-int decimals(double error) {
+int decimals_of(double error) {
+  if (!std::isfinite(error)) return 0;
   const std::string rounded = fmt::format("{:.1e}", error);
   const int exponent = std::stoi(rounded.substr(rounded.find('e') + 1));
   return std::clamp(1 - exponent, 0, 12);
@@ -46,13 +47,13 @@ int decimals(double error) {
 
 }  // namespace
 
-std::string error_text(double error) { return error > 0 ? fmt::format("{:.{}f}", error, decimals(error)) : "0"; }
+std::string error_text(double error) { return error > 0 ? fmt::format("{:.{}f}", error, decimals_of(error)) : "0"; }
 
 std::string with_error(double value, std::optional<double> error, bool sign) {
   if (!std::isfinite(value)) return "none";
   if (!error || !(*error > 0))
     return (sign ? fmt::format("{:+.4g}", value) : fmt::format("{:.4g}", value)) + (error ? " ± 0" : "");
-  const int places = decimals(*error);
+  const int places = decimals_of(*error);
   const std::string text = sign ? fmt::format("{:+.{}f}", value, places) : fmt::format("{:.{}f}", value, places);
   return fmt::format("{} ± {}", text, error_text(*error));
 }

@@ -45,6 +45,7 @@ ExperimentRun run_experiment(Workspace& workspace, const Experiment& experiment,
     require_same_kind(place, experiment, remedy);
     require_same_runs(workspace, place, experiment, remedy);
   }
+  if (fs::exists(place)) const RunFolder not_in_use(place);  // said before all images are read
   const OpenedData data = open_data(experiment.base);
   require_images(experiment, data);  // before an old run is moved aside for one that cannot begin
   if (fresh) {
@@ -52,6 +53,9 @@ ExperimentRun run_experiment(Workspace& workspace, const Experiment& experiment,
       log_info(fmt::format("the old run is now {}", aside.string()));
   }
   const RunFolder folder(place);
+  // Another process may have begun or ended a run here meanwhile.
+  require_same_kind(place, experiment, remedy);
+  require_same_runs(workspace, place, experiment, remedy);
   ExperimentRun done{place, folder.report_file(), std::nullopt, std::nullopt};
   if (experiment.variants.empty()) done.grid = folder.samples() / "grid.png";
   try {

@@ -7,13 +7,13 @@ namespace sdpipe {
 
 struct WeightsExport {
   std::filesystem::path run;           // a run's folder, or a checkpoint in it
-  std::filesystem::path output;        // the file; of diffusers' format, the folder
+  std::filesystem::path output;        // the file to write, or the folder for diffusers
   std::string format = "safetensors";  // or "diffusers"
   bool raw = false;                    // the weights as trained instead of their average
   bool force = false;                  // replace what is there
 };
 
-// Throws UsageError where the weights would mean nothing to another program, or something stands in their place.
+// Throws UsageError where the weights would mean nothing to another program, or the output exists already.
 void export_weights(Workspace& workspace, const WeightsExport& what);
 
 }  // namespace sdpipe

@@ -11,7 +11,7 @@ namespace sdpipe {
 struct FoundRun {
   std::filesystem::path folder;                     // runs/NAME
   std::optional<std::filesystem::path> checkpoint;  // where one was named
-  Pipeline pipeline;                                // the run was made with it, but for the overrides
+  Pipeline pipeline;                                // the run's, with the overrides applied
 };
 
 // `path` is a run's folder or a checkpoint in it. Throws CheckpointError where it is neither, UsageError where an

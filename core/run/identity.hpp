@@ -1,5 +1,5 @@
-// Whether the folders under runs/NAME hold what a pipeline file describes. Each throws UsageError with the remedy where
-// they do not; what is not there yet is right.
+// Whether the folders under runs/NAME hold what a pipeline file describes. The two checks throw UsageError with the
+// remedy where they do not. A folder that does not exist yet passes.
 #pragma once
 
 #include "core/run/workspace.hpp"

@@ -11,8 +11,9 @@ struct WeightsImport {
   bool fresh = false;            // move an existing run aside
 };
 
-// Makes the run of the pipeline file, and of each of its variants, at 0 images, to go on from. Whole or not at all.
-// Returns its folder. Throws UsageError where the weights are not the model's, Stopped or Cancelled.
+// Makes the run of the pipeline file, and of each of its variants, at 0 images, to go on from. It makes all of
+// them or nothing. Returns the folder of the run. Throws UsageError where the weights are not the model's, Stopped or
+// Cancelled.
 std::filesystem::path import_weights(Workspace& workspace, const Experiment& experiment, const WeightsImport& what);
 
 }  // namespace sdpipe

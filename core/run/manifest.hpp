@@ -12,8 +12,8 @@ Json manifest_of(const Workspace& workspace, const Pipeline& pipeline, const Ope
 // Throws DataError where the run in `folder`, which may not be there yet, was begun with other data.
 void require_same_data(const std::filesystem::path& folder, const OpenedData& data);
 
-// Another build of sdpipe or of a plugin may change bits of a run that goes on: logs a warning for each that `now`
-// says otherwise than the manifest in `folder`.
+// Another build of sdpipe or of a plugin may change bits of a run that goes on. Logs a warning for each plugin and
+// version in `now` that differs from the manifest in `folder`.
 void warn_of_other_builds(const std::filesystem::path& folder, const Json& now);
 
 }  // namespace sdpipe

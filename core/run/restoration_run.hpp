@@ -8,18 +8,19 @@
 
 namespace sdpipe {
 
-// Files or held-out images, one of them. Files are observations, or clean images that are corrupted first.
+// Give either files or held-out images. Files are observations, or clean images that are corrupted first.
 struct RestorationRequest {
   std::vector<std::filesystem::path> files;  // images
   int64_t held_out = 0;                      // number of the data set's held-out images, in place of files
   bool clean = false;                        // the files are clean
   std::string method = {};                   // of restoration_methods(); empty: all that can be used
   std::string corruption = {};               // TOML; empty: the run's own
-  std::optional<double> level = {};          // of the corruption; none: known only where images are clean
-  std::optional<double> noise = {};          // standard deviation in the observation; none: that of rounding to bytes
-  double strength = 1;                       // of the guidance
-  int64_t average = 1;                       // samples an image, of which the mean is taken
-  std::filesystem::path output = {};         // folder; empty: the run's restored/
+  std::optional<double> level = {};   // of the corruption. None: clean images under the run's own corruption take half
+                                      // of the path's last level, another corruption its largest level
+  std::optional<double> noise = {};   // standard deviation in the observation; none: that of rounding to bytes
+  double strength = 1;                // of the guidance
+  int64_t average = 1;                // number of samples for each image; the result is their mean
+  std::filesystem::path output = {};  // folder; empty: the run's restored/
 };
 
 struct RestorationRow {
@@ -31,7 +32,7 @@ struct RestorationRow {
 };
 
 struct Restoration {
-  std::string what;        // was restored: "2 images"
+  std::string what;        // what was restored: "2 images"
   std::string corruption;  // "heat_blur", or --corruption's text
   std::string level_unit;  // "px"; may be empty
   double level = 0, noise = 0;

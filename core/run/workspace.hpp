@@ -1,10 +1,12 @@
-// What every piece of work shares: the plugins found, the folder of the runs, the flag that stops it, its progress.
+// All work is done in a workspace: it holds the plugins, the folder of the runs, the flag that stops the work, and how
+// progress is shown. Results may point into its plugins, so they must not outlive it.
 #pragma once
 
 #include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/config/experiment.hpp"
@@ -23,6 +25,7 @@ class Workspace {
   // Borrows `stop`. Long work looks at it after each step: where it is true, training saves its state and throws
   // Stopped; other work throws Stopped or Cancelled.
   Workspace(Options options, const std::atomic<bool>& stop) : options_(std::move(options)), stop_(stop) {}
+  Workspace(Options options, const std::atomic<bool>&& stop) = delete;
 
   // The plugins of the search order; loaded once, warnings logged.
   const Registry& registry();
@@ -46,7 +49,7 @@ class Workspace {
   std::unique_ptr<Registry> registry_;
 };
 
-// Logs what a pipeline file had better not say (core/config/warnings.hpp); for the work that acts on it.
+// Logs warnings about a pipeline file (core/config/warnings.hpp); for the work that acts on it.
 void warn_of(const std::vector<Problem>& warnings);
 
 }  // namespace sdpipe

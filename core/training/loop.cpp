@@ -317,7 +317,7 @@ Loss loss_with_gradients(const Model& model, const ModelCall& call, const Proces
 }
 
 struct TrainingLoop::Part {
-  TrainingDraw draw;  // like the loss, without what is as large as the images
+  TrainingDraw draw;  // without eps, as the loss is without its gradient: they are as large as the images
   Loss loss;
 };
 

@@ -1,5 +1,5 @@
 // Training: batches in, checkpoints out. The whole state is the parameters, their average, Adam's moments and a few
-// counters, so a resumed run equals an uninterrupted one bit for bit (same build, device and thread count).
+// counters, so a resumed run equals an uninterrupted one bit for bit (same build, device, threads and accumulate).
 #pragma once
 
 #include <functional>
@@ -44,8 +44,8 @@ struct TrainedModel {
   Denoiser denoiser(const Model& model) const { return {model, ema.for_model(), *process, parametrisation}; }
 };
 
-// The loss of one step that has been drawn, and its gradient for every trained parameter, which is written into
-// `gradients`. `call` is that of the training: with the raw weights, at the points of the draw.
+// The loss of one step, or part of one, that has been drawn, and its gradient for every trained parameter, which is
+// written into `gradients`. `call` is that of the training: with the raw weights, at the points of the draw.
 Loss loss_with_gradients(const Model& model, const ModelCall& call, const Process& process,
                          const Parametrisation& parametrisation, const Objective& objective, const TrainingDraw& draw,
                          const at::Tensor& x_0, const ParamSet& gradients);
