@@ -277,8 +277,7 @@ AblationRun ablate_trained(Workspace& workspace, const fs::path& place, const st
         fmt::format("{} is not there: `sdpipe run {}` trains what is compared", run.string(), place.string()));
   }
   constexpr std::string_view remedy = "here only [sampler], [sample], [[ablate]] and run.threads can change";
-  require_same_kind(run, experiment, remedy);
-  require_same_runs(workspace, run, experiment, remedy);
+  require_same_experiment(workspace, run, experiment, remedy);
   warn_of(warnings_of(experiment));
   try {
     return run_ablation(workspace, experiment, open_data(experiment.base), run);

@@ -41,10 +41,7 @@ ExperimentRun run_experiment(Workspace& workspace, const Experiment& experiment,
   warn_of(warnings_of(experiment));
   require_comparable(experiment, force);  // before hours of training, not after
   const fs::path place = workspace.run_folder(experiment.base);
-  if (!fresh) {
-    require_same_kind(place, experiment, remedy);
-    require_same_runs(workspace, place, experiment, remedy);
-  }
+  if (!fresh) require_same_experiment(workspace, place, experiment, remedy);
   if (fs::exists(place)) const RunFolder not_in_use(place);  // said before all images are read
   const OpenedData data = open_data(experiment.base);
   require_images(experiment, data);  // before an old run is moved aside for one that cannot begin
@@ -54,8 +51,7 @@ ExperimentRun run_experiment(Workspace& workspace, const Experiment& experiment,
   }
   const RunFolder folder(place);
   // Another process may have begun or ended a run here meanwhile.
-  require_same_kind(place, experiment, remedy);
-  require_same_runs(workspace, place, experiment, remedy);
+  require_same_experiment(workspace, place, experiment, remedy);
   ExperimentRun done{place, folder.report_file(), std::nullopt, std::nullopt};
   if (experiment.variants.empty()) done.grid = folder.samples() / "grid.png";
   try {

@@ -21,12 +21,7 @@ void require_same_run(Workspace& workspace, const fs::path& folder, const Pipeli
                                differences.size() == 1 ? "s" : "", remedy));
 }
 
-}  // namespace
-
-fs::path variant_folder(const fs::path& run, const std::string& variant) {
-  return variant.empty() ? run : run / "variants" / variant;
-}
-
+// A folder holds one pipeline's run or variants, never both.
 void require_same_kind(const fs::path& run, const Experiment& experiment, std::string_view remedy) {
   const bool has_variants = !experiment.variants.empty();
   if (!fs::exists(run / (has_variants ? "checkpoints" : "variants"))) return;
@@ -36,8 +31,15 @@ void require_same_kind(const fs::path& run, const Experiment& experiment, std::s
       remedy));
 }
 
-void require_same_runs(Workspace& workspace, const fs::path& run, const Experiment& experiment,
-                       std::string_view remedy) {
+}  // namespace
+
+fs::path variant_folder(const fs::path& run, const std::string& variant) {
+  return variant.empty() ? run : run / "variants" / variant;
+}
+
+void require_same_experiment(Workspace& workspace, const fs::path& run, const Experiment& experiment,
+                             std::string_view remedy) {
+  require_same_kind(run, experiment, remedy);
   if (experiment.variants.empty()) require_same_run(workspace, run, experiment.base, remedy);
   // All of them before the first is trained: hours later would be late.
   for (const Variant& variant : experiment.variants)

@@ -1,5 +1,4 @@
-// Whether the folders under runs/NAME hold what a pipeline file describes. The two checks throw UsageError with the
-// remedy where they do not. A folder that does not exist yet passes.
+// Whether the folders under runs/NAME hold what a pipeline file describes.
 #pragma once
 
 #include "core/run/workspace.hpp"
@@ -9,11 +8,10 @@ namespace sdpipe {
 // runs/NAME/variants/VARIANT; runs/NAME itself for the empty name.
 std::filesystem::path variant_folder(const std::filesystem::path& run, const std::string& variant);
 
-// A folder holds one pipeline's run or variants, never both.
-void require_same_kind(const std::filesystem::path& run, const Experiment& experiment, std::string_view remedy);
-
-// The message names the keys in which the experiment's pipelines are other ones than those whose folders are there.
-void require_same_runs(Workspace& workspace, const std::filesystem::path& run, const Experiment& experiment,
-                       std::string_view remedy);
+// Throws UsageError with the remedy where `run` holds variants and the experiment has none, or the other way round, or
+// where one of its pipelines is another than the one whose folder is there; then the message names the keys. A folder
+// that does not exist yet passes.
+void require_same_experiment(Workspace& workspace, const std::filesystem::path& run, const Experiment& experiment,
+                             std::string_view remedy);
 
 }  // namespace sdpipe
