@@ -1,6 +1,7 @@
 #include "core/host/services.hpp"
 
 #include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -10,9 +11,8 @@
 
 #include "core/abi/noise.h"
 #include "core/base/log.hpp"
-#ifdef SDPIPE_CUDA
-#include "core/host/device.hpp"
-#endif
+#include "core/host/arithmetic.hpp"
+#include "core/host/gpu.hpp"
 #include "core/host/operators.hpp"
 
 namespace sdpipe {
@@ -136,11 +136,9 @@ sdp_status noisy_lincomb(sdp_ctx* ctx, sdp_tensor* out, uint32_t n, const double
   });
 }
 
-void* stream([[maybe_unused]] sdp_ctx* ctx) noexcept {
+void* stream(sdp_ctx* ctx) noexcept {
   void* current = nullptr;
-#ifdef SDPIPE_CUDA
   ctx->quietly([&] { current = current_stream(ctx->scope.device); });
-#endif
   return current;
 }
 
@@ -190,6 +188,19 @@ sdp_ctx::sdp_ctx(std::string plugin_name, sdpipe::CallScope call_scope)
 
 sdp_ctx::~sdp_ctx() { sdpipe::current_plugin = outer_plugin_; }
 
+// Work on a GPU may fail after the call that queued it.
+void sdp_ctx::require_done(std::string_view what) const {
+  if (!scope.device.is_cuda() || !sdpipe::is_synchronous()) return;
+  try {
+    sdpipe::wait_for(scope.device);
+  } catch (const std::exception& e) {
+    const auto* error = dynamic_cast<const c10::Error*>(&e);
+    throw sdpipe::PluginFailure(fmt::format("plugin \"{}\": {} failed on the GPU: {}", plugin, what,
+                                            error ? error->what_without_backtrace() : e.what()),
+                                "");
+  }
+}
+
 void sdp_ctx::raise_held_back(sdp_status status, std::string_view what) {
   try {
     std::rethrow_exception(std::exchange(held_back, nullptr));
@@ -207,9 +218,11 @@ void sdp_ctx::raise_held_back(sdp_status status, std::string_view what) {
 
 void sdp_ctx::require(sdp_status status, std::string_view what) {
   if (held_back) raise_held_back(status, what);
-  if (status == SDP_OK) return;
+  if (status == SDP_OK) return require_done(what);
   if (status == SDP_E_CANCELLED && scope.cancel && scope.cancel->load()) throw sdpipe::Cancelled();
   const std::string reason = failure.text.empty() ? fmt::format("status {} without a reason", status) : failure.text;
+  if (status == SDP_E_NOMEM && scope.device.is_cuda())
+    throw sdpipe::RunError(fmt::format("plugin \"{}\": {} failed: {}", plugin, what, sdpipe::out_of_memory(reason)));
   const std::string key = failure.param.empty() ? "" : fmt::format(" (parameter \"{}\")", failure.param);
   throw sdpipe::PluginFailure(fmt::format("plugin \"{}\": {} failed: {}{}", plugin, what, reason, key), failure.param);
 }

@@ -87,14 +87,6 @@ void copy_out(const at::Tensor& value, sdp_tensor* out);
 // The plugin that this thread is in, or null; for a crash handler.
 const char* plugin_of_this_thread();
 
-// out = sum_i coef[i] * x[i] in one pass; out may be one of x. All contiguous, of one shape, dtype and device; else
-// throws std::invalid_argument.
-void lincomb(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x);
-
-// out = sum_i coef[i] * x[i] + std * eta, where eta is what `random` would fill a tensor like `out` with.
-void lincomb_with_noise(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x, double std,
-                        const RandomScope& random, uint32_t draw);
-
 }  // namespace sdpipe
 
 // One call on one thread.
@@ -132,6 +124,7 @@ struct sdp_ctx {
  private:
   const char* outer_plugin_;  // the one whose call led here
   [[noreturn]] void raise_held_back(sdp_status status, std::string_view what);
+  void require_done(std::string_view what) const;
 };
 
 template <class F>

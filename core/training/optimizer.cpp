@@ -11,8 +11,8 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/DeviceGuard.h>
 
-#include "core/host/device.hpp"
-#include "core/training/optimizer_kernels.hpp"
+#include "core/host/gpu.hpp"
+#include "core/training/optimizer_cuda.hpp"
 #endif
 
 namespace sdpipe {

@@ -9,7 +9,7 @@
 //   std_max = 23.0      # px; the paper's for 64 x 64 images
 
 #include "plugins/corruptions/heat_axis.hpp"
-#include "plugins/corruptions/heat_blur_gpu.hpp"
+#include "plugins/corruptions/heat_blur_cuda.hpp"
 #include "plugins/corruptions/separable.hpp"
 
 namespace {

@@ -38,7 +38,7 @@ constexpr int64_t groups = 32;
 
 class Network;
 
-struct Ddpm : convention::Meaning, convention::Kernels {
+struct Ddpm : convention::Meaning, convention::FastPaths {
   int64_t ch = 128, num_res_blocks = 2;
   std::vector<int64_t> ch_mult{1, 2, 2, 2}, attn_resolutions{16};
   double dropout = 0;
@@ -58,7 +58,7 @@ GroupNorm norm_of(int64_t width) { return GroupNorm(GroupNormOptions(groups, wid
 
 struct BlockImpl : Module {
   BlockImpl(const Ddpm& d, int64_t in, int64_t out, uint32_t number)
-      : kernels(d),
+      : fast(d),
         dropout(d.dropout),
         draw(number),
         norm1(register_module("norm1", norm_of(in))),
@@ -74,15 +74,15 @@ struct BlockImpl : Module {
     const auto block = [this, &pass](const std::vector<at::Tensor>& in) {
       return run(pass, in[2].defined() ? at::cat({in[0], in[2]}, 1) : in[0], in[1]);
     };
-    return convention::checkpointed(kernels, *this, {x, embedding, skip}, block);
+    return convention::checkpointed(fast, *this, {x, embedding, skip}, block);
   }
   at::Tensor run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-    at::Tensor h = convention::conv3x3(kernels, conv1, convention::group_norm(kernels, norm1, x, true));
-    h = convention::group_norm(kernels, norm2, h, {temb_proj(at::silu(embedding)), {}, {}}, true);
+    at::Tensor h = convention::conv3x3(fast, conv1, convention::group_norm(fast, norm1, x, true));
+    h = convention::group_norm(fast, norm2, h, {temb_proj(at::silu(embedding)), {}, {}}, true);
     const at::Tensor kept = sdp::dropout(pass, h, dropout, draw);
-    return (nin_shortcut.is_empty() ? x : nin_shortcut(x)) + convention::conv3x3(kernels, conv2, kept);
+    return (nin_shortcut.is_empty() ? x : nin_shortcut(x)) + convention::conv3x3(fast, conv2, kept);
   }
-  convention::Kernels kernels;
+  convention::FastPaths fast;
   double dropout;
   uint32_t draw;
   GroupNorm norm1;
@@ -96,7 +96,7 @@ TORCH_MODULE(Block);
 // x + proj_out(attention over all pixels of norm(x)), in one head.
 struct AttentionImpl : Module {
   AttentionImpl(const Ddpm& d, int64_t width)
-      : kernels(d),
+      : fast(d),
         norm(register_module("norm", norm_of(width))),
         q(register_module("q", conv1x1(width, width))),
         k(register_module("k", conv1x1(width, width))),
@@ -104,15 +104,15 @@ struct AttentionImpl : Module {
         proj_out(register_module("proj_out", conv1x1(width, width))) {}
   at::Tensor forward(const at::Tensor& x) {
     const auto block = [this](const std::vector<at::Tensor>& in) { return run(in[0]); };
-    return convention::checkpointed(kernels, *this, {x}, block);
+    return convention::checkpointed(fast, *this, {x}, block);
   }
   at::Tensor run(const at::Tensor& x) {
-    const at::Tensor h = convention::group_norm(kernels, norm, x, false);
+    const at::Tensor h = convention::group_norm(fast, norm, x, false);
     const auto positions = [&](Conv2d& layer) { return convention::heads_of_map(layer(h), 1); };
-    const at::Tensor mixed = convention::attention(kernels, positions(q), positions(k), positions(v));
+    const at::Tensor mixed = convention::attention(fast, positions(q), positions(k), positions(v));
     return x + proj_out(convention::map_of_heads(mixed, x.size(2)));
   }
-  convention::Kernels kernels;
+  convention::FastPaths fast;
   GroupNorm norm;
   Conv2d q, k, v, proj_out;
 };
@@ -120,17 +120,17 @@ TORCH_MODULE(Attention);
 
 // Half or twice the resolution; the convolution that halves sees one more row and column, at the bottom and right.
 struct ResampleImpl : Module {
-  ResampleImpl(const convention::Kernels& k, bool halve_in, bool with_conv, int64_t width)
-      : kernels(k), halve(halve_in) {
+  ResampleImpl(const convention::FastPaths& k, bool halve_in, bool with_conv, int64_t width)
+      : fast(k), halve(halve_in) {
     if (!with_conv) return;
     conv = register_module("conv", halve ? Conv2d(Conv2dOptions(width, width, 3).stride(2)) : conv3x3(width, width));
   }
   at::Tensor forward(const at::Tensor& x) {
     if (halve) return conv.is_empty() ? convention::halved(x) : conv(at::constant_pad_nd(x, {0, 1, 0, 1}));
     const at::Tensor wide = convention::doubled(x);
-    return conv.is_empty() ? wide : convention::conv3x3(kernels, conv, wide);
+    return conv.is_empty() ? wide : convention::conv3x3(fast, conv, wide);
   }
-  convention::Kernels kernels;
+  convention::FastPaths fast;
   bool halve;
   Conv2d conv{nullptr};
 };
@@ -285,7 +285,7 @@ void Ddpm::init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) c
 }  // namespace
 
 SDP_PLUGIN("Apache-2.0",
-           convention::with_kernels(
+           convention::with_fast_paths(
                convention::described(sdp::torch_model<Ddpm>("ddpm", "1.0.0", "The U-Net of DDPM, with its parameters")))
                .integer("ch", &Ddpm::ch, sdp::between(32, 4096), "", "width of the first level")
                .integers("ch_mult", &Ddpm::ch_mult, sdp::between(1, 64), "",

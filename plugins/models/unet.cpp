@@ -38,7 +38,7 @@ enum class Condition { t, sigma, level };
 
 class UnetNet;
 
-struct Unet : sdpipe::nn::Kernels {
+struct Unet : sdpipe::nn::FastPaths {
   int64_t channels = 32, blocks = 1, patch = 1, groups = 8;
   std::vector<int64_t> multipliers{1, 2}, attention;
   bool middle_attention = true;
@@ -65,7 +65,7 @@ nn::GroupNorm norm_of(const Unet& u, int64_t width) { return nn::GroupNorm(nn::G
 // x + conv(dropout(silu(scale and shift(norm(conv(silu(norm(x)))))))), with a 1x1 convolution of x where widths differ.
 struct BlockImpl : nn::Module {
   BlockImpl(const Unet& u, int64_t in, int64_t out, uint32_t number)
-      : kernels(u),
+      : fast(u),
         dropout(u.dropout),
         draw(number),
         norm1(register_module("norm1", norm_of(u, in))),
@@ -81,18 +81,18 @@ struct BlockImpl : nn::Module {
     const auto block = [this, &pass](const std::vector<at::Tensor>& in) {
       return run(pass, in[2].defined() ? at::cat({in[0], in[2]}, 1) : in[0], in[1]);
     };
-    return sdpipe::nn::checkpointed(kernels, *this, {x, embedding, skip}, block);
+    return sdpipe::nn::checkpointed(fast, *this, {x, embedding, skip}, block);
   }
 
   at::Tensor run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-    at::Tensor h = sdpipe::nn::conv3x3(kernels, conv1, sdpipe::nn::group_norm(kernels, norm1, x, true));
+    at::Tensor h = sdpipe::nn::conv3x3(fast, conv1, sdpipe::nn::group_norm(fast, norm1, x, true));
     const std::vector<at::Tensor> s = position(embedding).chunk(2, 1);
-    h = sdpipe::nn::group_norm(kernels, norm2, h, {{}, s[0], s[1]}, true);
-    h = sdpipe::nn::conv3x3(kernels, conv2, sdp::dropout(pass, h, dropout, draw));
+    h = sdpipe::nn::group_norm(fast, norm2, h, {{}, s[0], s[1]}, true);
+    h = sdpipe::nn::conv3x3(fast, conv2, sdp::dropout(pass, h, dropout, draw));
     return h.add_(shortcut.is_empty() ? x : shortcut(x));
   }
 
-  sdpipe::nn::Kernels kernels;
+  sdpipe::nn::FastPaths fast;
   double dropout;
   uint32_t draw;
   nn::GroupNorm norm1;
@@ -107,7 +107,7 @@ TORCH_MODULE(Block);
 // x + project(attention over all pixels of norm(x)), in heads of 32 channels where that divides the width.
 struct AttentionImpl : nn::Module {
   AttentionImpl(const Unet& u, int64_t width)
-      : kernels(u),
+      : fast(u),
         heads(width % 32 == 0 ? width / 32 : 1),
         norm(register_module("norm", norm_of(u, width))),
         qkv(register_module("qkv", nn::Conv2d(nn::Conv2dOptions(width, 3 * width, 1)))),
@@ -115,17 +115,17 @@ struct AttentionImpl : nn::Module {
 
   at::Tensor forward(const at::Tensor& x) {
     const auto block = [this](const std::vector<at::Tensor>& in) { return run(in[0]); };
-    return sdpipe::nn::checkpointed(kernels, *this, {x}, block);
+    return sdpipe::nn::checkpointed(fast, *this, {x}, block);
   }
 
   at::Tensor run(const at::Tensor& x) {
-    const at::Tensor h = sdpipe::nn::heads_of_map(qkv(sdpipe::nn::group_norm(kernels, norm, x, false)), 3 * heads);
+    const at::Tensor h = sdpipe::nn::heads_of_map(qkv(sdpipe::nn::group_norm(fast, norm, x, false)), 3 * heads);
     const std::vector<at::Tensor> each = h.chunk(3, 1);
-    const at::Tensor mixed = sdpipe::nn::attention(kernels, each[0], each[1], each[2]);
+    const at::Tensor mixed = sdpipe::nn::attention(fast, each[0], each[1], each[2]);
     return x + project(sdpipe::nn::map_of_heads(mixed, x.size(2)));
   }
 
-  sdpipe::nn::Kernels kernels;
+  sdpipe::nn::FastPaths fast;
   int64_t heads;
   nn::GroupNorm norm;
   nn::Conv2d qkv, project;
@@ -281,7 +281,7 @@ void Unet::init(const sdp::Draw& draw, const std::string& name, at::Tensor& p) c
 }  // namespace
 
 SDP_PLUGIN("Apache-2.0",
-           sdpipe::nn::with_kernels(sdp::torch_model<Unet>("unet", "1.0.0", "Residual U-Net with attention"))
+           sdpipe::nn::with_fast_paths(sdp::torch_model<Unet>("unet", "1.0.0", "Residual U-Net with attention"))
                .integer("channels", &Unet::channels, sdp::between(2, 4096), "", "width of the first level")
                .integers("multipliers", &Unet::multipliers, sdp::between(1, 64), "",
                          "width of each level in units of channels; each level after the first halves the image")

@@ -51,10 +51,10 @@ Tensors results(const Case& c, Tensors in, const at::Tensor& weights, bool fused
   torch::nn::GroupNorm norm(torch::nn::GroupNormOptions(c.groups, c.channels));
   norm->weight = in[1];
   norm->bias = in[2];
-  nn::Kernels kernels;
-  kernels.fused_norm = fused;
+  nn::FastPaths fast;
+  fast.fused_norm = fused;
   const nn::Modulation m = c.modulated ? nn::Modulation{in[3], in[4], in[5]} : nn::Modulation{};
-  const at::Tensor y = nn::group_norm(kernels, norm, in[0], m, c.silu);
+  const at::Tensor y = nn::group_norm(fast, norm, in[0], m, c.silu);
   Tensors all = torch::autograd::grad({y}, in, {weights});
   all.insert(all.begin(), y.detach());
   return all;

@@ -13,7 +13,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/host/services.hpp"
+#include "core/host/arithmetic.hpp"
 #include "tests/kernels/devices.hpp"
 
 #include "tests/catch.h"  // last: LibTorch defines a CHECK of its own

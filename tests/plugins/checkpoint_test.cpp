@@ -14,12 +14,12 @@ using namespace sdpipe;
 using namespace sdpipe::testing;
 
 TEST_CASE("a block that runs again has its derivative, and refuses the second") {
-  nn::Kernels kernels;
-  kernels.checkpoint = true;
+  nn::FastPaths fast;
+  fast.checkpoint = true;
   const torch::nn::GroupNorm none(torch::nn::GroupNormOptions(1, 1));
   const at::Tensor x = at::full({1}, 2.0).requires_grad_();
   const at::Tensor y =
-      nn::checkpointed(kernels, *none, {x}, [](const std::vector<at::Tensor>& in) { return in[0] * in[0] * in[0]; });
+      nn::checkpointed(fast, *none, {x}, [](const std::vector<at::Tensor>& in) { return in[0] * in[0] * in[0]; });
   CHECK(torch::autograd::grad({y}, {x}, {}, true)[0].item<double>() == 12);
   const std::string said =
       message_of<c10::Error>([&] { torch::autograd::grad({y}, {x}, {}, true, /*create_graph=*/true); });
@@ -29,8 +29,8 @@ TEST_CASE("a block that runs again has its derivative, and refuses the second") 
 }
 
 TEST_CASE("both runs of a block know that a gradient may be asked for, and without gradients none does") {
-  nn::Kernels kernels;
-  kernels.checkpoint = true;
+  nn::FastPaths fast;
+  fast.checkpoint = true;
   const torch::nn::GroupNorm none(torch::nn::GroupNormOptions(1, 1));
   const at::Tensor x = at::full({1}, 2.0).requires_grad_();
   std::vector<bool> told;
@@ -38,8 +38,8 @@ TEST_CASE("both runs of a block know that a gradient may be asked for, and witho
     told.push_back(nn::differentiated());
     return in[0] * 2;
   };
-  torch::autograd::grad({nn::checkpointed(kernels, *none, {x}, block)}, {x});
+  torch::autograd::grad({nn::checkpointed(fast, *none, {x}, block)}, {x});
   const c10::NoGradGuard no_gradients;
-  nn::checkpointed(kernels, *none, {x}, block);
+  nn::checkpointed(fast, *none, {x}, block);
   CHECK(told == std::vector<bool>{true, true, false});
 }

@@ -81,10 +81,10 @@ torch::nn::Conv2d layer(const Tensors& in, at::ScalarType dtype = at::kFloat) {
 }
 
 // As expected(), by conv3x3 in the inputs' dtype.
-Tensors of_layer(const nn::Kernels& kernels, const Tensors& in, at::ScalarType dtype = at::kFloat) {
+Tensors of_layer(const nn::FastPaths& fast, const Tensors& in, at::ScalarType dtype = at::kFloat) {
   const torch::nn::Conv2d conv = layer(in, dtype);
   const at::Tensor x = in[0].to(dtype).detach().requires_grad_();
-  const at::Tensor y = nn::conv3x3(kernels, conv, x);
+  const at::Tensor y = nn::conv3x3(fast, conv, x);
   const Tensors gradients = torch::autograd::grad({y}, {x, conv->weight, conv->bias}, {in[3].to(dtype)});
   return {y.detach(), gradients[0], gradients[1], gradients[2]};
 }
@@ -95,7 +95,7 @@ bool equal(const Tensors& a, const Tensors& b) {
   return true;
 }
 
-const nn::Kernels plain{.winograd = false};
+const nn::FastPaths plain{.winograd = false};
 const Case large{2, 64, 48, 22, 19, at::MemoryFormat::ChannelsLast};  // taken by Winograd's form
 
 }  // namespace

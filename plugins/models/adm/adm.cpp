@@ -81,8 +81,8 @@ void Settings::init(const sdp::Draw& draw, const std::string& name, at::Tensor& 
 namespace net = sdpipe::adm;
 
 SDP_PLUGIN("Apache-2.0",
-           sdpipe::nn::with_kernels(sdpipe::nn::described(sdp::torch_model<net::Settings>(
-                                        "adm", "1.0.0", "The U-Net of guided diffusion, with its parameters")))
+           sdpipe::nn::with_fast_paths(sdpipe::nn::described(sdp::torch_model<net::Settings>(
+                                           "adm", "1.0.0", "The U-Net of guided diffusion, with its parameters")))
                .integer("num_channels", &net::Settings::num_channels, sdp::between(2, 4096), "",
                         "width in units of which levels are wide")
                .reals("channel_mult", &net::Settings::channel_mult, sdp::above_to(0, 64), "",

@@ -34,7 +34,7 @@ constexpr int64_t groups = 32;
 
 class Network;
 
-struct Settings : nn::Meaning, nn::Kernels {
+struct Settings : nn::Meaning, nn::FastPaths {
   int64_t num_channels = 128, num_res_blocks = 2, num_heads = 4, num_head_channels = -1, num_heads_upsample = -1,
           num_classes = 1000;
   std::vector<double> channel_mult{1, 2, 3, 4};
@@ -86,7 +86,7 @@ inline at::Tensor resampled(Resampling how, const at::Tensor& x) {
 
 struct Block : Layer {
   Block(const Settings& a, int64_t in, int64_t out, Resampling resampling_in, uint32_t number)
-      : kernels(a),
+      : fast(a),
         scales(a.use_scale_shift_norm),
         dropout(a.dropout),
         draw(number),
@@ -107,14 +107,14 @@ struct Block : Layer {
     const auto block = [this, &pass](const std::vector<at::Tensor>& in) {
       return run(pass, in[2].defined() ? at::cat({in[0], in[2]}, 1) : in[0], in[1]);
     };
-    return nn::checkpointed(kernels, *this, {x, embedding, beside}, block);
+    return nn::checkpointed(fast, *this, {x, embedding, beside}, block);
   }
 
   at::Tensor run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-    const at::Tensor h = nn::conv3x3(kernels, conv1, resampled(resampling, nn::group_norm(kernels, norm1, x, true)));
-    const at::Tensor told = nn::group_norm(kernels, norm2, h, modulation(position(embedding)), true);
+    const at::Tensor h = nn::conv3x3(fast, conv1, resampled(resampling, nn::group_norm(fast, norm1, x, true)));
+    const at::Tensor told = nn::group_norm(fast, norm2, h, modulation(position(embedding)), true);
     const at::Tensor rest = resampled(resampling, x);
-    const at::Tensor branch = nn::conv3x3(kernels, conv2, sdp::dropout(pass, told, dropout, draw));
+    const at::Tensor branch = nn::conv3x3(fast, conv2, sdp::dropout(pass, told, dropout, draw));
     return (skip.is_empty() ? rest : skip(rest)) + branch;
   }
 
@@ -124,7 +124,7 @@ struct Block : Layer {
     return {{}, halves[0], halves[1]};
   }
 
-  nn::Kernels kernels;
+  nn::FastPaths fast;
   bool scales;
   double dropout;
   uint32_t draw;
@@ -140,7 +140,7 @@ struct Block : Layer {
 // order by q, k and v, then by head.
 struct Attention : Layer {
   Attention(const Settings& a, int64_t width, bool upwards)
-      : kernels(a),
+      : fast(a),
         heads(a.heads(width, upwards)),
         head_first(!a.use_new_attention_order),
         norm(register_module("norm", norm_of(width))),
@@ -148,16 +148,16 @@ struct Attention : Layer {
         proj_out(register_module("proj_out", pointwise(width, width))) {}
 
   at::Tensor forward(const sdp::Pass&, const at::Tensor& x, const at::Tensor&, const at::Tensor&) override {
-    return nn::checkpointed(kernels, *this, {x}, [this](const std::vector<at::Tensor>& in) { return run(in[0]); });
+    return nn::checkpointed(fast, *this, {x}, [this](const std::vector<at::Tensor>& in) { return run(in[0]); });
   }
 
   at::Tensor run(const at::Tensor& x) {
     const int64_t depth = x.size(1) / heads, pixels = x.size(2) * x.size(3);
-    const at::Tensor rows = through(qkv, nn::group_norm(kernels, norm, x, false));
+    const at::Tensor rows = through(qkv, nn::group_norm(fast, norm, x, false));
     const at::Tensor h = head_first ? rows.reshape({x.size(0), heads, 3, depth, pixels}).transpose(1, 2)
                                     : rows.reshape({x.size(0), 3, heads, depth, pixels});
     const auto part = [&](int64_t i) { return h.select(1, i).transpose(-1, -2); };
-    const at::Tensor mixed = nn::attention(kernels, part(0), part(1), part(2));
+    const at::Tensor mixed = nn::attention(fast, part(0), part(1), part(2));
     return x + through(proj_out, nn::map_of_heads(mixed, x.size(2)));
   }
 
@@ -165,7 +165,7 @@ struct Attention : Layer {
     return at::conv2d(x, layer->weight.unsqueeze(-1), layer->bias);
   }
 
-  nn::Kernels kernels;
+  nn::FastPaths fast;
   int64_t heads;
   bool head_first;
   GroupNorm norm;
@@ -173,16 +173,16 @@ struct Attention : Layer {
 };
 
 struct Resample : Layer {
-  Resample(const Settings& a, bool halve_in, int64_t width) : kernels(a), halve(halve_in) {
+  Resample(const Settings& a, bool halve_in, int64_t width) : fast(a), halve(halve_in) {
     if (!a.conv_resample) return;
     conv = register_module(halve ? "op" : "conv", square(width, width, halve ? 2 : 1));
   }
   at::Tensor forward(const sdp::Pass&, const at::Tensor& x, const at::Tensor&, const at::Tensor&) override {
     if (halve) return conv.is_empty() ? nn::halved(x) : conv(x);
     const at::Tensor wide = nn::doubled(x);
-    return conv.is_empty() ? wide : nn::conv3x3(kernels, conv, wide);
+    return conv.is_empty() ? wide : nn::conv3x3(fast, conv, wide);
   }
-  nn::Kernels kernels;
+  nn::FastPaths fast;
   bool halve;
   Conv2d conv{nullptr};
 };

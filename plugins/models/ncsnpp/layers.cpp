@@ -84,7 +84,7 @@ at::Tensor NinImpl::forward(const at::Tensor& x) {
 }
 
 AttentionImpl::AttentionImpl(const Settings& s, int64_t width)
-    : kernels(s),
+    : fast(s),
       rescale(s.skip_rescale),
       norm(register_module("GroupNorm_0", norm_of(width))),
       q(register_module("NIN_0", Nin(width, width))),
@@ -93,13 +93,13 @@ AttentionImpl::AttentionImpl(const Settings& s, int64_t width)
       project(register_module("NIN_3", Nin(width, width))) {}
 
 at::Tensor AttentionImpl::forward(const at::Tensor& x) {
-  return nn::checkpointed(kernels, *this, {x}, [this](const std::vector<at::Tensor>& in) { return run(in[0]); });
+  return nn::checkpointed(fast, *this, {x}, [this](const std::vector<at::Tensor>& in) { return run(in[0]); });
 }
 
 at::Tensor AttentionImpl::run(const at::Tensor& x) {
-  const at::Tensor h = nn::group_norm(kernels, norm, x, false);
+  const at::Tensor h = nn::group_norm(fast, norm, x, false);
   const auto positions = [&](Nin& layer) { return nn::heads_of_map(layer(h), 1); };
-  const at::Tensor mixed = nn::attention(kernels, positions(q), positions(k), positions(v));
+  const at::Tensor mixed = nn::attention(fast, positions(q), positions(k), positions(v));
   return joined(x, project(nn::map_of_heads(mixed, x.size(2))), rescale);
 }
 

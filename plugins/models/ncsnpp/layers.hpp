@@ -43,7 +43,7 @@ struct AttentionImpl : torch::nn::Module {
   AttentionImpl(const Settings& s, int64_t width);
   at::Tensor forward(const at::Tensor& x);
   at::Tensor run(const at::Tensor& x);
-  nn::Kernels kernels;
+  nn::FastPaths fast;
   bool rescale;
   torch::nn::GroupNorm norm;
   Nin q, k, v, project;

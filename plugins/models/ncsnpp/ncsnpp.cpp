@@ -79,8 +79,8 @@ namespace net = sdpipe::ncsnpp;
 
 SDP_PLUGIN(
     "Apache-2.0",
-    sdpipe::nn::with_kernels(sdpipe::nn::described(sdp::torch_model<net::Settings>(
-                                 "ncsnpp", "1.0.0", "NCSN++ and DDPM++ with score_sde's parameters")))
+    sdpipe::nn::with_fast_paths(sdpipe::nn::described(sdp::torch_model<net::Settings>(
+                                    "ncsnpp", "1.0.0", "NCSN++ and DDPM++ with score_sde's parameters")))
         .integer("nf", &net::Settings::nf, sdp::between(4, 4096), "", "width of the first level")
         .integers("ch_mult", &net::Settings::ch_mult, sdp::between(1, 64), "",
                   "width of each level in units of nf; each level after the first halves the image")

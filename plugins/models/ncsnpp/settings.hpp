@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "plugins/models/nn/kernels.hpp"
+#include "plugins/models/nn/fast_paths.hpp"
 #include "plugins/models/nn/levels.hpp"
 #include "plugins/models/nn/meaning.hpp"
 
@@ -21,7 +21,7 @@ enum class Activation { swish, elu, relu, lrelu };
 
 class Network;
 
-struct Settings : nn::Meaning, nn::Kernels {
+struct Settings : nn::Meaning, nn::FastPaths {
   int64_t nf = 128, num_res_blocks = 4, num_scales = 1000;
   std::vector<int64_t> ch_mult{1, 2, 2, 2}, attn_resolutions{16};
   std::vector<double> fir_kernel{1, 3, 3, 1};

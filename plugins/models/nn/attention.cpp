@@ -21,8 +21,8 @@ bool fused_is_faster(const at::Tensor& q) {
 
 }  // namespace
 
-at::Tensor attention(const Kernels& kernels, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  if (kernels.fused_attention && fused_is_faster(q)) return at::scaled_dot_product_attention(q, k, v);
+at::Tensor attention(const FastPaths& fast, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  if (fast.fused_attention && fused_is_faster(q)) return at::scaled_dot_product_attention(q, k, v);
   const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
   return at::matmul(at::softmax(at::matmul(q, k.transpose(-1, -2) * scale), -1), v);
 }

@@ -6,12 +6,12 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "plugins/models/nn/kernels.hpp"
+#include "plugins/models/nn/fast_paths.hpp"
 
 namespace sdpipe::nn {
 
 // q, k, v and the result: (batch, heads, positions, width).
-at::Tensor attention(const Kernels& kernels, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+at::Tensor attention(const FastPaths& fast, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 // Feature maps (batch, heads * width, height, width of the image) as (batch, heads, positions, width) and back: views,
 // where the map is channels-last, as the map that comes back is.

@@ -74,10 +74,10 @@ std::vector<at::Tensor> gathered(std::vector<at::Tensor> inputs) {
 
 bool differentiated() { return c10::GradMode::is_enabled() || first_run; }
 
-at::Tensor checkpointed(const Kernels& kernels, const torch::nn::Module& module, const std::vector<at::Tensor>& inputs,
+at::Tensor checkpointed(const FastPaths& fast, const torch::nn::Module& module, const std::vector<at::Tensor>& inputs,
                         BlockFunction block) {
   if (!c10::GradMode::is_enabled()) return block(inputs);
-  if (!kernels.checkpoint) return block(gathered(inputs));
+  if (!fast.checkpoint) return block(gathered(inputs));
   const auto held = c10::make_intrusive<Held>();
   variable_list tensors;
   std::vector<bool> is_defined;

@@ -9,17 +9,17 @@
 #include <functional>
 #include <vector>
 
-#include "plugins/models/nn/kernels.hpp"
+#include "plugins/models/nn/fast_paths.hpp"
 
 namespace sdpipe::nn {
 
 using BlockFunction = std::function<at::Tensor(const std::vector<at::Tensor>& inputs)>;
 
 // block(inputs), where `block` is a pure function of them and of `module`'s parameters. Inputs may be undefined. With
-// kernels.checkpoint `block` is called again by the backward pass, and what it refers to must live until then: the
+// fast.checkpoint `block` is called again by the backward pass, and what it refers to must live until then: the
 // module and sdp::Pass do. Gradients equal those of block(inputs) bit for bit, as dropout repeats its draws. A second
 // derivative is refused.
-at::Tensor checkpointed(const Kernels& kernels, const torch::nn::Module& module, const std::vector<at::Tensor>& inputs,
+at::Tensor checkpointed(const FastPaths& fast, const torch::nn::Module& module, const std::vector<at::Tensor>& inputs,
                         BlockFunction block);
 
 // May a gradient be asked for of what is computed now? LibTorch's grad mode knows nothing of the first run of a block

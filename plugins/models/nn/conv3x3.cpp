@@ -82,9 +82,9 @@ bool pays(const Options& o, const at::Tensor& x) {
 
 }  // namespace
 
-at::Tensor conv3x3(const Kernels& kernels, const torch::nn::Conv2d& conv, const at::Tensor& x) {
+at::Tensor conv3x3(const FastPaths& fast, const torch::nn::Conv2d& conv, const at::Tensor& x) {
   const Options& o = conv->options;
-  if (!kernels.winograd || x.dim() != 4 || !x.is_cpu() || !winograd::takes(x.scalar_type()) ||
+  if (!fast.winograd || x.dim() != 4 || !x.is_cpu() || !winograd::takes(x.scalar_type()) ||
       conv->weight.scalar_type() != x.scalar_type() || !suits(o) || !pays(o, x))
     return torch::nn::Conv2d(conv)->forward(x);
   TORCH_CHECK(x.size(1) == o.in_channels(), "a 3 x 3 convolution of ", o.in_channels(), " channels got x with ",

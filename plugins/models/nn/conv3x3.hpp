@@ -7,11 +7,11 @@
 #include <ATen/core/Tensor.h>
 #include <torch/nn/modules/conv.h>
 
-#include "plugins/models/nn/kernels.hpp"
+#include "plugins/models/nn/fast_paths.hpp"
 
 namespace sdpipe::nn {
 
 // x (batch, in, height, width) in any memory format. Winograd's y is channels-last.
-at::Tensor conv3x3(const Kernels& kernels, const torch::nn::Conv2d& conv, const at::Tensor& x);
+at::Tensor conv3x3(const FastPaths& fast, const torch::nn::Conv2d& conv, const at::Tensor& x);
 
 }  // namespace sdpipe::nn

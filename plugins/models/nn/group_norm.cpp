@@ -16,9 +16,9 @@
 #include <vector>
 
 #include "core/abi/torch_parallel.hpp"
-#include "plugins/models/nn/group_norm_kernels.hpp"
+#include "plugins/models/nn/group_norm_cpu.hpp"
 #ifdef SDPIPE_CUDA
-#include "plugins/models/nn/group_norm_cuda.hpp"
+#include "plugins/models/nn/group_norm_gpu.hpp"
 #endif
 
 namespace sdpipe::nn {
@@ -30,7 +30,7 @@ using torch::autograd::variable_list;
 
 bool on_kernels(const at::Tensor& x) {
 #ifdef SDPIPE_CUDA
-  if (on_cuda_kernels(x)) return true;
+  if (suits_gpu_kernels(x)) return true;
 #endif
   return x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
@@ -266,7 +266,7 @@ struct Normalised {
 Normalised normalised(const at::Tensor& x, const variable_list& affine, int64_t groups, double eps, bool silu) {
 #ifdef SDPIPE_CUDA
   if (x.is_cuda()) {
-    const NormedOnCuda r = normalised_on_cuda(x, affine, groups, eps, silu, channels_last(x));
+    const NormedOnGpu r = normalised_on_gpu(x, affine, groups, eps, silu, channels_last(x));
     return {r.y, r.mean, r.rstd};
   }
 #endif
@@ -281,7 +281,7 @@ Normalised normalised(const at::Tensor& x, const variable_list& affine, int64_t 
 variable_list differentiated(const at::Tensor& x, const variable_list& affine, const at::Tensor& mean,
                              const at::Tensor& rstd, const at::Tensor& dy, bool silu) {
 #ifdef SDPIPE_CUDA
-  if (x.is_cuda()) return differentiated_on_cuda(x, affine, mean, rstd, dy, silu, channels_last(x));
+  if (x.is_cuda()) return differentiated_on_gpu(x, affine, mean, rstd, dy, silu, channels_last(x));
 #endif
   variable_list gradients;
   for (int i = 0; i < 5; ++i) gradients.push_back(at::empty({x.size(0), x.size(1)}, at::kFloat));
@@ -344,14 +344,14 @@ at::Tensor plain(const torch::nn::GroupNorm& norm, const at::Tensor& x, const Mo
 
 }  // namespace
 
-at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, const at::Tensor& x, bool silu) {
-  return group_norm(kernels, norm, x, {}, silu);
+at::Tensor group_norm(const FastPaths& fast, const torch::nn::GroupNorm& norm, const at::Tensor& x, bool silu) {
+  return group_norm(fast, norm, x, {}, silu);
 }
 
-at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, const at::Tensor& x,
-                      const Modulation& m, bool silu) {
+at::Tensor group_norm(const FastPaths& fast, const torch::nn::GroupNorm& norm, const at::Tensor& x, const Modulation& m,
+                      bool silu) {
   const bool suits = x.dim() == 4 && x.numel() > 0 && norm->weight.defined() && on_kernels(x);
-  if (!kernels.fused_norm || !suits) return plain(norm, x, m, silu);
+  if (!fast.fused_norm || !suits) return plain(norm, x, m, silu);
   check(norm, x, m);
   const at::Tensor dense = in_format(x, channels_last(x));
   const int64_t groups = norm->options.num_groups();
@@ -362,8 +362,8 @@ at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, 
                           groups, eps, silu);
 }
 
-at::Tensor arranged(const Kernels& kernels, const at::Tensor& x) {
-  return kernels.fused_norm && on_kernels(x) ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
+at::Tensor arranged(const FastPaths& fast, const at::Tensor& x) {
+  return fast.fused_norm && on_kernels(x) ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
 }
 
 }  // namespace sdpipe::nn

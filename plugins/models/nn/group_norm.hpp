@@ -13,7 +13,7 @@
 #include <ATen/core/Tensor.h>
 #include <torch/nn/modules/normalization.h>
 
-#include "plugins/models/nn/kernels.hpp"
+#include "plugins/models/nn/fast_paths.hpp"
 
 namespace sdpipe::nn {
 
@@ -24,11 +24,11 @@ struct Modulation {
 
 // x (batch, channel, height, width). The fused kernel throws c10::Error where the channels are not those of `norm` or
 // do not make whole groups, or where the modulation is not one for each sample and channel.
-at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, const at::Tensor& x, bool silu);
-at::Tensor group_norm(const Kernels& kernels, const torch::nn::GroupNorm& norm, const at::Tensor& x,
+at::Tensor group_norm(const FastPaths& fast, const torch::nn::GroupNorm& norm, const at::Tensor& x, bool silu);
+at::Tensor group_norm(const FastPaths& fast, const torch::nn::GroupNorm& norm, const at::Tensor& x,
                       const Modulation& modulation, bool silu);
 
 // x as the fused kernels and convolutions of a network like it best: channels-last where group_norm is fused.
-at::Tensor arranged(const Kernels& kernels, const at::Tensor& x);
+at::Tensor arranged(const FastPaths& fast, const at::Tensor& x);
 
 }  // namespace sdpipe::nn

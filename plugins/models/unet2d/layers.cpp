@@ -42,10 +42,10 @@ at::Tensor positional(const at::Tensor& condition, int64_t width, int64_t freq_s
 }
 
 // activation(norm(x)), x modulated; the fused kernel knows SiLU.
-at::Tensor activated_norm(const nn::Kernels& kernels, Activation activation, const torch::nn::GroupNorm& norm,
+at::Tensor activated_norm(const nn::FastPaths& fast, Activation activation, const torch::nn::GroupNorm& norm,
                           const at::Tensor& x, const nn::Modulation& modulation = {}) {
   const bool silu = activation == Activation::silu || activation == Activation::swish;
-  const at::Tensor y = nn::group_norm(kernels, norm, x, modulation, silu);
+  const at::Tensor y = nn::group_norm(fast, norm, x, modulation, silu);
   return silu ? y : activate(activation, y);
 }
 
@@ -107,7 +107,7 @@ LabelTableImpl::LabelTableImpl(int64_t labels, int64_t width)
     : weight(register_parameter("weight", at::empty({labels, width}))) {}
 
 AttentionImpl::AttentionImpl(const Settings& s, int64_t width, const Groups& groups, double divisor_in)
-    : kernels(s),
+    : fast(s),
       head(s.attention_head_dim > 0 ? s.attention_head_dim : width),
       heads(width / head),
       divisor(divisor_in),
@@ -123,17 +123,17 @@ AttentionImpl::AttentionImpl(const Settings& s, int64_t width, const Groups& gro
 }
 
 at::Tensor AttentionImpl::forward(const at::Tensor& x) {
-  return nn::checkpointed(kernels, *this, {x}, [this](const std::vector<at::Tensor>& in) { return run(in[0]); });
+  return nn::checkpointed(fast, *this, {x}, [this](const std::vector<at::Tensor>& in) { return run(in[0]); });
 }
 
 at::Tensor AttentionImpl::run(const at::Tensor& x) {
   const int64_t batch = x.size(0), pixels = x.size(2) * x.size(3);
-  const at::Tensor h = group_norm.is_empty() ? x : nn::group_norm(kernels, group_norm, x, false);
+  const at::Tensor h = group_norm.is_empty() ? x : nn::group_norm(fast, group_norm, x, false);
   const at::Tensor tokens = h.flatten(2).transpose(1, 2);
   const auto in_heads = [&](torch::nn::Linear& layer) {
     return layer(tokens).view({batch, pixels, heads, head}).transpose(1, 2);
   };
-  const at::Tensor mixed = nn::attention(kernels, in_heads(to_q), in_heads(to_k), in_heads(to_v));
+  const at::Tensor mixed = nn::attention(fast, in_heads(to_q), in_heads(to_k), in_heads(to_v));
   const at::Tensor joined = mixed.transpose(1, 2).reshape({batch, pixels, heads * head});
   const at::Tensor y = to_out[0]->as<torch::nn::Linear>()->forward(joined);
   return divided(x + y.transpose(1, 2).reshape(x.sizes()), divisor);
@@ -147,7 +147,7 @@ at::Tensor resampled(const at::Tensor& x, Resampling resampling, bool fir) {
 }
 
 ResnetImpl::ResnetImpl(const Settings& s, const ResnetShape& shape_in, uint32_t number)
-    : kernels(s),
+    : fast(s),
       activation(s.act_fn),
       time_shift(s.resnet_time_scale_shift),
       shape(shape_in),
@@ -176,26 +176,26 @@ at::Tensor ResnetImpl::forward(const sdp::Pass& pass, const at::Tensor& x, const
   const auto block = [this, &pass](const std::vector<at::Tensor>& in) {
     return run(pass, in[2].defined() ? at::cat({in[0], in[2]}, 1) : in[0], in[1]);
   };
-  return nn::checkpointed(kernels, *this, {x, embedding, skip}, block);
+  return nn::checkpointed(fast, *this, {x, embedding, skip}, block);
 }
 
 at::Tensor ResnetImpl::run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding) {
-  at::Tensor h = activated_norm(kernels, activation, norm1, x);
-  h = nn::conv3x3(kernels, conv1, resampled(h, shape.resampling, shape.fir));
-  h = activated_norm(kernels, activation, norm2, h, told(embedding));
-  h = nn::conv3x3(kernels, conv2, sdp::dropout(pass, h, dropout, draw));
+  at::Tensor h = activated_norm(fast, activation, norm1, x);
+  h = nn::conv3x3(fast, conv1, resampled(h, shape.resampling, shape.fir));
+  h = activated_norm(fast, activation, norm2, h, told(embedding));
+  h = nn::conv3x3(fast, conv2, sdp::dropout(pass, h, dropout, draw));
   const at::Tensor shortcut = resampled(x, shape.resampling, shape.fir);
   return divided((conv_shortcut.is_empty() ? shortcut : conv_shortcut(shortcut)) + h, shape.divisor);
 }
 
 ResampleConvImpl::ResampleConvImpl(const Settings& s, Resampling direction_in, int64_t width)
-    : kernels(s), direction(direction_in), pads(direction == Resampling::halve && s.downsample_padding == 0) {
+    : fast(s), direction(direction_in), pads(direction == Resampling::halve && s.downsample_padding == 0) {
   torch::nn::Conv2d halving(torch::nn::Conv2dOptions(width, width, 3).stride(2).padding(s.downsample_padding));
   conv = register_module("conv", direction == Resampling::halve ? halving : conv_of(width, width, 3));
 }
 
 at::Tensor ResampleConvImpl::forward(const at::Tensor& x) {
-  if (direction == Resampling::twice) return nn::conv3x3(kernels, conv, resampled(x, direction, false));
+  if (direction == Resampling::twice) return nn::conv3x3(fast, conv, resampled(x, direction, false));
   return conv(pads ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x);
 }
 

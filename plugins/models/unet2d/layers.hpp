@@ -54,7 +54,7 @@ struct AttentionImpl : torch::nn::Module {
   at::Tensor forward(const at::Tensor& x);
   at::Tensor run(const at::Tensor& x);
 
-  nn::Kernels kernels;
+  nn::FastPaths fast;
   int64_t head, heads;
   double divisor;
   torch::nn::GroupNorm group_norm{nullptr};
@@ -86,7 +86,7 @@ struct ResnetImpl : torch::nn::Module {
   at::Tensor run(const sdp::Pass& pass, const at::Tensor& x, const at::Tensor& embedding);
   nn::Modulation told(const at::Tensor& embedding);
 
-  nn::Kernels kernels;
+  nn::FastPaths fast;
   Activation activation;
   TimeShift time_shift;
   ResnetShape shape;
@@ -106,7 +106,7 @@ struct ResampleConvImpl : torch::nn::Module {
   ResampleConvImpl(const Settings& s, Resampling direction, int64_t width);
   at::Tensor forward(const at::Tensor& x);
 
-  nn::Kernels kernels;
+  nn::FastPaths fast;
   Resampling direction;
   bool pads;
   torch::nn::Conv2d conv{nullptr};

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "plugins/models/nn/kernels.hpp"
+#include "plugins/models/nn/fast_paths.hpp"
 #include "plugins/models/nn/levels.hpp"
 #include "plugins/models/nn/meaning.hpp"
 
@@ -33,7 +33,7 @@ struct BlockType {
 
 class Network;
 
-struct Settings : nn::Meaning, nn::Kernels {
+struct Settings : nn::Meaning, nn::FastPaths {
   std::vector<int64_t> block_out_channels{224, 448, 672, 896};
   int64_t layers_per_block = 2, time_embedding_dim = 0, attention_head_dim = 8, norm_num_groups = 32,
           attn_norm_num_groups = 0, freq_shift = 0, downsample_padding = 1, num_class_embeds = 0,

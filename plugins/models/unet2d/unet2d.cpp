@@ -145,8 +145,8 @@ namespace net = sdpipe::unet2d;
 
 SDP_PLUGIN(
     "Apache-2.0",
-    sdpipe::nn::with_kernels(sdpipe::nn::described(sdp::torch_model<net::Settings>("unet2d", "1.0.0",
-                                                                                   "diffusers' UNet2DModel")))
+    sdpipe::nn::with_fast_paths(sdpipe::nn::described(sdp::torch_model<net::Settings>("unet2d", "1.0.0",
+                                                                                      "diffusers' UNet2DModel")))
         .integers("block_out_channels", &net::Settings::block_out_channels, sdp::between(1, 65536), "",
                   "width of each level; each level after the first halves the image")
         .integer("layers_per_block", &net::Settings::layers_per_block, sdp::between(1, 64), "",

@@ -1,8 +1,8 @@
-#include "core/host/kernels.hpp"
-
-#include <cuda_runtime_api.h>
+#include "core/host/arithmetic_cuda.hpp"
 
 #include <algorithm>
+
+#include "core/abi/cuda_launch.hpp"
 
 namespace sdpipe {
 namespace {
@@ -73,8 +73,7 @@ template <class T>
 int launch_lincomb(T* out, size_t size, size_t n_terms, const double* coef, const T* const* x, void* stream) {
   if (size == 0) return cudaSuccess;
   const Terms<T> terms = terms_of(n_terms, coef, x);
-  lincomb<T><<<grid(size), threads, 0, static_cast<cudaStream_t>(stream)>>>(terms, out, size);
-  return cudaGetLastError();
+  return sdp::launch({grid(size), threads, 0, static_cast<cudaStream_t>(stream)}, lincomb<T>, terms, out, size);
 }
 
 template <class Numbers, class T>
@@ -83,8 +82,9 @@ int launch_fill(T* out, size_t length, size_t n_rows, const Stream* rows, void* 
   for (size_t first = 0; first < n_rows; first += Rows::max) {
     const Part part = part_of(rows, first, n_rows, length);
     T* begin = out + first * length;
-    fill<Numbers><<<part.blocks, threads, 0, static_cast<cudaStream_t>(stream)>>>(part.rows, begin, length);
-    if (const cudaError_t error = cudaGetLastError()) return error;
+    const cudaError_t error = sdp::launch({part.blocks, threads, 0, static_cast<cudaStream_t>(stream)},
+                                          fill<Numbers, T>, part.rows, begin, length);
+    if (error != cudaSuccess) return error;
   }
   return cudaSuccess;
 }
@@ -97,14 +97,12 @@ int launch_lincomb_with_noise(T* out, size_t length, size_t n_rows, size_t n_ter
   const auto scale = static_cast<T>(std);
   for (size_t first = 0; first < n_rows; first += Rows::max) {
     const Part part = part_of(rows, first, n_rows, length);
-    lincomb_with_noise<T>
-        <<<part.blocks, threads, 0, static_cast<cudaStream_t>(stream)>>>(part.rows, terms, scale, out, first, length);
-    if (const cudaError_t error = cudaGetLastError()) return error;
+    const cudaError_t error = sdp::launch({part.blocks, threads, 0, static_cast<cudaStream_t>(stream)},
+                                          lincomb_with_noise<T>, part.rows, terms, scale, out, first, length);
+    if (error != cudaSuccess) return error;
   }
   return cudaSuccess;
 }
-
-const char* launch_error(int code) { return cudaGetErrorString(static_cast<cudaError_t>(code)); }
 
 template int launch_lincomb<float>(float*, size_t, size_t, const double*, const float* const*, void*);
 template int launch_lincomb<double>(double*, size_t, size_t, const double*, const double* const*, void*);

@@ -1,4 +1,4 @@
-#include "plugins/models/nn/group_norm_kernels.hpp"
+#include "plugins/models/nn/group_norm_cpu.hpp"
 
 #include <algorithm>
 #include <cstring>

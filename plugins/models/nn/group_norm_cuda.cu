@@ -1,7 +1,8 @@
-#include <cuda_bf16.h>
-#include <cuda_runtime_api.h>
+#include "plugins/models/nn/group_norm_cuda.hpp"
 
-#include "plugins/models/nn/group_norm_gpu.hpp"
+#include <cuda_bf16.h>
+
+#include "core/abi/cuda_launch.hpp"
 
 namespace sdpipe::nn {
 namespace {
@@ -212,21 +213,23 @@ unsigned blocks(int64_t work, int64_t each) { return static_cast<unsigned>((work
 
 template <class T>
 int forward_of(const NormInput& in, float epsilon, const NormOutput& out, cudaStream_t queue) {
-  forward<T><<<blocks(in.samples * in.groups, 1), threads, 0, queue>>>(in, epsilon, out);
-  return cudaGetLastError();
+  return sdp::launch({blocks(in.samples * in.groups, 1), threads, 0, queue}, forward<T>, in, epsilon, out);
 }
 
 template <class T>
 int backward_of(const NormInput& in, const NormGradients& g, cudaStream_t queue) {
+  cudaError_t error = cudaSuccess;
+  const auto launch = [&](unsigned n_blocks, void (*kernel)(NormInput, NormGradients)) {
+    if (error == cudaSuccess) error = sdp::launch({n_blocks, threads, 0, queue}, kernel, in, g);
+  };
   if (in.channels_last)
-    channel_sums<T, stretch><<<blocks(in.channels, stretch) * blocks(in.samples, 1), threads, 0, queue>>>(in, g);
+    launch(blocks(in.channels, stretch) * blocks(in.samples, 1), channel_sums<T, stretch>);
   else
-    channel_sums<T, 1><<<blocks(in.samples * in.channels, 1), threads, 0, queue>>>(in, g);
-  backward<T><<<blocks(in.samples * in.groups, 1), threads, 0, queue>>>(in, g);
-  weight_gradients<<<blocks(in.channels, threads), threads, 0, queue>>>(in, g);
-  if (g.offset || g.scale || g.shift)
-    modulation_gradients<<<blocks(in.samples * in.channels, threads), threads, 0, queue>>>(in, g);
-  return cudaGetLastError();
+    launch(blocks(in.samples * in.channels, 1), channel_sums<T, 1>);
+  launch(blocks(in.samples * in.groups, 1), backward<T>);
+  launch(blocks(in.channels, threads), weight_gradients);
+  if (g.offset || g.scale || g.shift) launch(blocks(in.samples * in.channels, threads), modulation_gradients);
+  return error;
 }
 
 }  // namespace

@@ -6,8 +6,8 @@
 
 namespace sdpipe::nn {
 
-// Base of a network's settings, as Meaning is; `with_kernels` lists them in its schema.
-struct Kernels {
+// Base of a network's settings, as Meaning is; `with_fast_paths` lists them in its schema.
+struct FastPaths {
   bool fused_norm = true;
   bool winograd = true;
   bool fused_attention = true;
@@ -15,15 +15,15 @@ struct Kernels {
 };
 
 template <class Settings>
-sdp::Description<Settings> with_kernels(sdp::Description<Settings> d) {
-  const auto member = [](bool Kernels::*m) { return static_cast<bool Settings::*>(m); };
-  d.flag("fused_norm", member(&Kernels::fused_norm), "group normalisation and SiLU in one pass")
-      .flag("winograd", member(&Kernels::winograd),
+sdp::Description<Settings> with_fast_paths(sdp::Description<Settings> d) {
+  const auto member = [](bool FastPaths::*m) { return static_cast<bool Settings::*>(m); };
+  d.flag("fused_norm", member(&FastPaths::fused_norm), "group normalisation and SiLU in one pass")
+      .flag("winograd", member(&FastPaths::winograd),
             "3 x 3 convolutions with fewer multiplications, all in float32, where the relative error is 5e-6 instead "
             "of 2e-7")
-      .flag("fused_attention", member(&Kernels::fused_attention),
+      .flag("fused_attention", member(&FastPaths::fused_attention),
             "attention without holding all weights at once, where that is faster")
-      .flag("checkpoint", member(&Kernels::checkpoint),
+      .flag("checkpoint", member(&FastPaths::checkpoint),
             "hold only the inputs of blocks while training and compute them again for the gradient: less memory, more "
             "time");
   return d;

@@ -1,6 +1,6 @@
 // The CUDA kernels of the host's services behind plain functions, for C++17 and without headers of CUDA or LibTorch.
 // Memory is the current device's. Each queues its work on `stream`, a cudaStream_t, and returns without waiting: 0, or
-// the cudaError_t of a launch that failed, for launch_error. T is float or double.
+// the cudaError_t of a launch that failed, for require_started. T is float or double.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,5 @@ int launch_fill(T* out, size_t length, size_t n_rows, const Stream* rows, void* 
 template <class T>
 int launch_lincomb_with_noise(T* out, size_t length, size_t n_rows, size_t n_terms, const double* coef,
                               const T* const* x, double std, const Stream* rows, void* stream);
-
-// CUDA's words for what a launch returned.
-const char* launch_error(int code);
 
 }  // namespace sdpipe

@@ -1,9 +1,8 @@
-#include <cuda_runtime_api.h>
-
 #include <algorithm>
 
+#include "core/abi/cuda_launch.hpp"
 #include "plugins/corruptions/heat_axis.hpp"
-#include "plugins/corruptions/heat_blur_gpu.hpp"
+#include "plugins/corruptions/heat_blur_cuda.hpp"
 
 namespace sdpipe {
 namespace {
@@ -71,7 +70,7 @@ size_t shared_bytes(const Image& image) {
 
 template <class T>
 __global__ void blur_planes(const __grid_constant__ Levels levels, const Image image, const T* x, T* y) {
-  extern __shared__ double shared_memory[];
+  SDP_DYNAMIC_SHARED(double, shared_memory);
   const int64_t h = image.height, w = image.width, n = image.longest();
   const double level = levels.of[blockIdx.x / image.channels];
   const T* from = x + blockIdx.x * image.plane();
@@ -172,9 +171,8 @@ cudaError_t blur_in_shared_memory(const Part& part, const Image& image, const T*
   if (const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(blur_planes<T>),
                                                      cudaFuncAttributeMaxDynamicSharedMemorySize, most))
     return error;
-  blur_planes<T><<<static_cast<unsigned>(part.samples * image.channels), threads, shared_bytes<T>(image), queue>>>(
-      part.levels, image, x, y);
-  return cudaGetLastError();
+  return sdp::launch({static_cast<unsigned>(part.samples * image.channels), threads, shared_bytes<T>(image), queue},
+                     blur_planes<T>, part.levels, image, x, y);
 }
 
 template <class T>
@@ -182,10 +180,12 @@ cudaError_t blur_in_tiles(const Part& part, const Image& image, const T* x, T* y
                           cudaStream_t queue) {
   const int64_t tiles = ((image.height + tile - 1) / tile) * ((image.width + tile - 1) / tile);
   const auto blocks = static_cast<unsigned>(part.samples * image.channels * tiles);
-  make_tables<T><<<static_cast<unsigned>(part.samples), threads, 0, queue>>>(part.levels, image, tables);
-  blur_axis<T, true><<<blocks, threads, 0, queue>>>(part.levels, image, tables, x, half);
-  blur_axis<T, false><<<blocks, threads, 0, queue>>>(part.levels, image, tables, half, y);
-  return cudaGetLastError();
+  const sdp::Launch of_samples{static_cast<unsigned>(part.samples), threads, 0, queue},
+      of_tiles{blocks, threads, 0, queue};
+  cudaError_t error = sdp::launch(of_samples, make_tables<T>, part.levels, image, tables);
+  if (error == cudaSuccess) error = sdp::launch(of_tiles, blur_axis<T, true>, part.levels, image, tables, x, half);
+  if (error == cudaSuccess) error = sdp::launch(of_tiles, blur_axis<T, false>, part.levels, image, tables, half, y);
+  return error;
 }
 
 }  // namespace

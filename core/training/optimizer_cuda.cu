@@ -1,6 +1,6 @@
-#include <cuda_runtime_api.h>
+#include "core/training/optimizer_cuda.hpp"
 
-#include "core/training/optimizer_kernels.hpp"
+#include "core/abi/cuda_launch.hpp"
 
 namespace sdpipe {
 namespace {
@@ -53,18 +53,20 @@ template <class T>
 int launch_square_sum(const T* x, size_t n, double* blocks, double* sum, void* stream) {
   const auto queue = static_cast<cudaStream_t>(stream);
   const size_t count = square_sum_blocks(n);
-  if (count > 0) square_sums<T><<<static_cast<unsigned>(count), threads, 0, queue>>>(x, n, blocks);
-  if (const cudaError_t error = cudaGetLastError()) return error;
-  sum_blocks<<<1, threads, 0, queue>>>(blocks, count, sum);
-  return cudaGetLastError();
+  if (count > 0) {
+    const cudaError_t error =
+        sdp::launch({static_cast<unsigned>(count), threads, 0, queue}, square_sums<T>, x, n, blocks);
+    if (error != cudaSuccess) return error;
+  }
+  return sdp::launch({1, threads, 0, queue}, sum_blocks, blocks, count, sum);
 }
 
 template <class T>
 int launch_adam(const AdamConstants<T>& constants, const T* g, T* p, T* m, T* v, T* ema, size_t n, void* stream) {
   if (n == 0) return cudaSuccess;
   const auto blocks = static_cast<unsigned>((n + threads - 1) / threads);
-  adam_all<T><<<blocks, threads, 0, static_cast<cudaStream_t>(stream)>>>(constants, g, p, m, v, ema, n);
-  return cudaGetLastError();
+  return sdp::launch({blocks, threads, 0, static_cast<cudaStream_t>(stream)}, adam_all<T>, constants, g, p, m, v, ema,
+                     n);
 }
 
 template int launch_square_sum<float>(const float*, size_t, double*, double*, void*);

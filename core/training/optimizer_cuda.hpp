@@ -1,5 +1,5 @@
-// The optimizer's CUDA kernels behind plain functions, as core/host/kernels.hpp: queued on `stream`, a cudaStream_t;
-// 0, or the cudaError_t of a launch that failed. T is float or double.
+// The optimizer's CUDA kernels behind plain functions, as core/host/arithmetic_cuda.hpp: queued on `stream`, a
+// cudaStream_t; 0, or the cudaError_t of a launch that failed. T is float or double.
 #pragma once
 
 #include <cstddef>

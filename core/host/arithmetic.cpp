@@ -1,4 +1,6 @@
-// The host's arithmetic on the CPU, and which device does it; kernels.cu is its twin.
+// On the CPU, and which device does it; arithmetic_cuda.cu is its twin.
+#include "core/host/arithmetic.hpp"
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -12,9 +14,8 @@
 #include "core/abi/torch_parallel.hpp"
 #include "core/host/combination.hpp"
 #ifdef SDPIPE_CUDA
-#include "core/host/device.hpp"
+#include "core/host/arithmetic_gpu.hpp"
 #endif
-#include "core/host/services.hpp"
 
 namespace sdpipe {
 namespace {

@@ -1,4 +1,4 @@
-#include "plugins/models/nn/group_norm_cuda.hpp"
+#include "plugins/models/nn/group_norm_gpu.hpp"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -7,7 +7,7 @@
 
 #include <limits>
 
-#include "plugins/models/nn/group_norm_gpu.hpp"
+#include "plugins/models/nn/group_norm_cuda.hpp"
 
 namespace sdpipe::nn {
 
@@ -43,16 +43,16 @@ class Input {
 
 }  // namespace
 
-bool on_cuda_kernels(const at::Tensor& x) {
+bool suits_gpu_kernels(const at::Tensor& x) {
   return x.is_cuda() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && x.numel() > 0 &&
          x.numel() / x.size(0) <= std::numeric_limits<int32_t>::max();
 }
 
-NormedOnCuda normalised_on_cuda(const at::Tensor& x, const std::vector<at::Tensor>& affine, int64_t groups, double eps,
-                                bool silu, bool channels_last) {
+NormedOnGpu normalised_on_gpu(const at::Tensor& x, const std::vector<at::Tensor>& affine, int64_t groups, double eps,
+                              bool silu, bool channels_last) {
   const c10::DeviceGuard on_its_device(x.device());
   const at::TensorOptions numbers = x.options().dtype(at::kFloat);
-  NormedOnCuda r{at::empty_like(x), at::empty({x.size(0), groups}, numbers), at::empty({x.size(0), groups}, numbers)};
+  NormedOnGpu r{at::empty_like(x), at::empty({x.size(0), groups}, numbers), at::empty({x.size(0), groups}, numbers)};
   const Input in(x, affine, groups, silu, channels_last);
   require_started(launch_group_norm(
       in.raw, static_cast<float>(eps),
@@ -60,9 +60,9 @@ NormedOnCuda normalised_on_cuda(const at::Tensor& x, const std::vector<at::Tenso
   return r;
 }
 
-std::vector<at::Tensor> differentiated_on_cuda(const at::Tensor& x, const std::vector<at::Tensor>& affine,
-                                               const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& dy,
-                                               bool silu, bool channels_last) {
+std::vector<at::Tensor> differentiated_on_gpu(const at::Tensor& x, const std::vector<at::Tensor>& affine,
+                                              const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& dy,
+                                              bool silu, bool channels_last) {
   const c10::DeviceGuard on_its_device(x.device());
   const at::TensorOptions numbers = x.options().dtype(at::kFloat);
   std::vector<at::Tensor> gradients = {at::empty_like(x)};

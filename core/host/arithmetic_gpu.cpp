@@ -1,15 +1,13 @@
-#include "core/host/device.hpp"
+#include "core/host/arithmetic_gpu.hpp"
 
 #include <c10/core/DeviceGuard.h>
-#include <c10/cuda/CUDAStream.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "core/abi/plugin.h"
-#include "core/base/error.hpp"
-#include "core/host/kernels.hpp"
+#include "core/host/arithmetic_cuda.hpp"
+#include "core/host/gpu.hpp"
 
 namespace sdpipe {
 namespace {
@@ -45,18 +43,6 @@ Sum<T> arranged(const T* out, std::span<const double> coef, std::span<const at::
 }
 
 }  // namespace
-
-void require_started(int code, const char* what) {
-  if (code == 0) return;
-  throw PluginError(fmt::format(
-      "{}: its CUDA kernel did not start: {}. This build has kernels for GPUs of compute capability 8.0 and "
-      "newer; an error of earlier work on the same GPU also shows up here",
-      what, launch_error(code)));
-}
-
-void* current_stream(at::Device device) {
-  return device.is_cuda() ? c10::cuda::getCurrentCUDAStream(device.index()).stream() : nullptr;
-}
 
 template <class T>
 void lincomb_on_gpu(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x) {

@@ -1,5 +1,5 @@
-// The host's services on a CUDA GPU; exists in builds with SDPIPE_CUDA. Work is queued on the current stream of the
-// tensors' device. A kernel that does not start throws PluginError.
+// The host's arithmetic (arithmetic.hpp) on a CUDA GPU; exists in builds with SDPIPE_CUDA. Work is queued on the
+// current stream of the tensors' device. A kernel that does not start throws PluginError.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,17 +10,11 @@
 
 namespace sdpipe {
 
-// Throws PluginError unless `code`, what a launcher returned, is 0; `what` says what its kernel is for.
-void require_started(int code, const char* what);
-
-// The cudaStream_t that LibTorch uses now on this thread for `device`; null for the CPU.
-void* current_stream(at::Device device);
-
-// As lincomb in services.hpp, for tensors of T that it has checked; all on one GPU.
+// As lincomb in arithmetic.hpp, for tensors of T that it has checked; all on one GPU.
 template <class T>
 void lincomb_on_gpu(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x);
 
-// As lincomb_with_noise in services.hpp: row b of `out` with the normal numbers of rows[b].
+// As lincomb_with_noise in arithmetic.hpp: row b of `out` with the normal numbers of rows[b].
 template <class T>
 void lincomb_with_noise_on_gpu(at::Tensor& out, std::span<const double> coef, std::span<const at::Tensor> x, double std,
                                std::span<const Stream> rows);
