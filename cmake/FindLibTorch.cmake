@@ -5,7 +5,7 @@
 # looked at then); CMAKE_PREFIX_PATH (the zip of the LibTorch site, conda); the `torch` that python3 imports;
 # the environment that script/bootstrap made; a distribution's package.
 #
-# Targets: LibTorch::torch, and under SDPIPE_CUDA also LibTorch::torch_cuda.
+# Targets: LibTorch::torch, and under SDPIPE_CUDA also LibTorch::torch_cuda, unless the GPU is simulated.
 #
 # script/bootstrap asks the same question with `cmake [-DSDPIPE_CUDA=ON] -P FindLibTorch.cmake`: the exit
 # status says whether there is one.
@@ -31,7 +31,7 @@ function(_libtorch_candidates out)
   list(SORT cpu COMPARE NATURAL ORDER DESCENDING)
   list(SORT cuda COMPARE NATURAL ORDER DESCENDING)
   set(made ${cpu} ${cuda})
-  if(SDPIPE_CUDA)
+  if(SDPIPE_CUDA AND NOT SDPIPE_SIMULATED_CUDA)
     set(made ${cuda} ${cpu}) # the CPU one links as well, but lacks what running on a GPU needs
   endif()
   string(REPLACE ":" ";" environment_prefixes "$ENV{CMAKE_PREFIX_PATH}")
@@ -50,7 +50,7 @@ function(_libtorch_version root out)
     endif()
   endforeach()
   file(GLOB libraries "${root}/lib/libtorch_cpu.so" "${root}/lib/*-linux-gnu/libtorch_cpu.so")
-  if(SDPIPE_CUDA)
+  if(SDPIPE_CUDA AND NOT SDPIPE_SIMULATED_CUDA)
     file(GLOB libraries "${root}/lib/libtorch_cuda.so" "${root}/lib/*-linux-gnu/libtorch_cuda.so")
   endif()
   if(libraries AND EXISTS "${root}/include/ATen/ATen.h")
@@ -101,7 +101,7 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::torch)
   # libtorch_cpu.so names libraries that only other parts of the wheel's dependencies bring.
   target_link_options(LibTorch::torch INTERFACE -Wl,--allow-shlib-undefined)
   target_link_libraries(LibTorch::torch INTERFACE "${LibTorch_LIBRARY_DIR}/libtorch_cpu.so" "${LibTorch_LIBRARY_DIR}/libc10.so")
-  if(SDPIPE_CUDA)
+  if(SDPIPE_CUDA AND NOT SDPIPE_SIMULATED_CUDA)
     # Nothing refers to libtorch_cuda.so by name: it registers its kernels when it is loaded.
     add_library(LibTorch::torch_cuda INTERFACE IMPORTED)
     target_link_options(LibTorch::torch_cuda INTERFACE -Wl,--no-as-needed)
