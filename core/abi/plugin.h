@@ -65,7 +65,10 @@ typedef int32_t sdp_status;
 /* ------------------------------------------------------------------ tensor
  * Bit for bit the layout of DLPack's DLTensor, without its enum types.  The host
  * guarantees: ndim >= 1; shape and strides non-NULL; C-contiguous; byte_offset 0;
- * data aligned to 64 bytes; no output overlaps an input; one device per call.   */
+ * data aligned to 64 bytes; no output overlaps an input; one device per call.
+ * Tensors on a GPU: it is the current device of the calling thread.  A plugin
+ * without SDP_ON_CUDA gets none: in a run on a GPU, corruptions, samplers and models
+ * with fit() are given copies in host memory, and a trained model is refused.      */
 typedef struct sdp_tensor {
   void *data;
   int32_t device_type; /* 1 CPU, 2 CUDA: DLPack's numbers   */
@@ -90,7 +93,9 @@ typedef struct sdp_tensor {
 
 /* Where each sample of a batch stands on the corruption path
  *   x_t = C(level) x_0 + sigma * noise.
- * All arrays have `batch` entries and live in host memory, whatever the device. */
+ * All arrays have `batch` entries and live in host memory, whatever the device.
+ * It is pageable memory, lent until the call returns: copy what a kernel needs of
+ * it, for example into the kernel's arguments.                                    */
 typedef struct sdp_point {
   uint32_t struct_size, batch;
   const double *t;     /* time in [0, 1]; 0 is clean                             */
@@ -101,7 +106,9 @@ typedef struct sdp_point {
 } sdp_point;
 
 /* ----------------------------------------------------------- host services */
-typedef struct sdp_ctx sdp_ctx; /* one call on one thread: never store it */
+/* One call: never store it.  While the call waits for another thread, as LibTorch's
+ * autograd makes it do, that thread may use it.                                   */
+typedef struct sdp_ctx sdp_ctx;
 
 #define SDP_UNIFORM 0 /* [0, 1)                   */
 #define SDP_NORMAL 1  /* mean 0, standard deviation 1 */
@@ -136,8 +143,8 @@ typedef struct sdp_host {
    * select(): 1).  Inside apply() and adjoint() it depends on (at->key[b], draw, element)
    * only.                                                                       */
   sdp_status (*random)(sdp_ctx *ctx, int32_t distribution, uint32_t draw, sdp_tensor *out) SDP_NOEXCEPT;
-  /* cudaStream_t on which inputs are ready and outputs are due; NULL on CPU.
-   * Do not synchronise it.                                                      */
+  /* cudaStream_t on which inputs are ready and outputs are due; NULL where the call's
+   * tensors are on the CPU, never where they are on a GPU.  Do not synchronise it.   */
   void *(*stream)(sdp_ctx *ctx) SDP_NOEXCEPT;
   /* y[b] = C(at)[b] x[b] and its transpose, with the run's corruption: for networks
    * that have the degradation inside, and for exactly known denoisers.
@@ -216,7 +223,8 @@ typedef struct sdp_corruption_vt {
 } sdp_corruption_vt;
 
 /* -------------------------------------------------------------- calibration
- * Clean data and the corruption, for what is estimated rather than trained.     */
+ * Clean data and the corruption, for what is estimated rather than trained.  All
+ * of it is in host memory, also in a run on a GPU: what batch() lends, and y.      */
 typedef struct sdp_calibration {
   uint32_t struct_size, n_batches;
   double level_max; /* of the corruption */

@@ -26,7 +26,8 @@
  *   and so are the parameters, copies of the trained ones; Pass::x is the x that the host gave, for
  *   what bfloat16 is too coarse for; the output may be either. Gradients come back in float32.
  *   Randomness comes from sdp::dropout or Call::uniform and normal, never from LibTorch.
- *   On CUDA the host's stream is already LibTorch's current stream. */
+ *   A network may be handed tensors on a GPU: whatever forward() makes, it makes on x's device. There the host's stream
+ *   is already LibTorch's current one, and x's GPU the current one. */
 #ifndef SDPIPE_TORCH_HPP
 #define SDPIPE_TORCH_HPP
 
@@ -103,6 +104,7 @@ Description<P> torch_model(const char* id, const char* version, const char* summ
   Description<P> d(SDP_KIND_MODEL, id, version, summary);
   d.raw().model = &table;
   d.dtypes(SDP_DTYPE_F64);
+  d.devices(SDP_ON_CUDA);
   return d;
 }
 

@@ -64,6 +64,8 @@ template <class F>
 auto torch_errors(F&& f) {
   try {
     return f();
+  } catch (const c10::OutOfMemoryError& e) {
+    throw Failure(SDP_E_NOMEM, {}, e.what_without_backtrace());
   } catch (const c10::Error& e) {
     throw Failure(SDP_E_INTERNAL, {}, e.what_without_backtrace());
   }

@@ -9,6 +9,7 @@
 #include "core/diffusion/assembly.hpp"
 #include "core/diffusion/loss_profile.hpp"
 #include "core/evaluation/counts.hpp"
+#include "core/host/gpu.hpp"
 #include "core/report/ablation_table.hpp"
 #include "core/report/experiment_report.hpp"
 #include "core/report/numbers.hpp"
@@ -142,7 +143,7 @@ int check(Workspace& workspace, const CheckArguments& arguments) {
     print_cells(experiment);
     warn_of_counts(experiment);
   }
-  fmt::print("threads   {}, device {}, precision {}\n", at::get_num_threads(), base.run.text("device"),
+  fmt::print("threads   {}, device {}, precision {}\n", at::get_num_threads(), describe(device_of(base)),
              base.run.text("precision"));
   return 0;
 }

@@ -8,8 +8,31 @@
 #include "core/abi/plugin.h"
 #include "core/base/cpu.hpp"
 #include "core/cli/verbs.hpp"
+#include "core/host/gpu.hpp"
+#include "core/report/numbers.hpp"
 
 namespace sdpipe {
+
+namespace {
+
+std::string known(const std::string& version) { return version.empty() ? "not found" : version; }
+
+void print_gpus() {
+  const GpuSurvey& survey = gpu_survey();
+  for (size_t i = 0; i < survey.gpus.size(); ++i) {
+    const Gpu& gpu = survey.gpus[i];
+    fmt::print("{:<13} cuda:{}, {}, compute capability {}, {}\n", i == 0 ? "GPUs" : "", i, gpu.name, gpu.capability,
+               readable_memory(gpu.memory));
+  }
+  if (survey.gpus.empty()) fmt::print("GPUs          none: {}\n", survey.why_none);
+  if (!survey.runtime.empty()) {
+    fmt::print("CUDA          {}, the driver for {}, cuDNN {}, NCCL {}\n", survey.runtime, known(survey.driver),
+               known(survey.cudnn), known(survey.nccl));
+  }
+  fmt::print("a run uses    {}, unless run.device says otherwise\n", describe(device_named("auto")));
+}
+
+}  // namespace
 
 int doctor(Workspace& workspace) {
   fmt::print("sdpipe        {}\n", SDPIPE_VERSION);
@@ -20,6 +43,7 @@ int doctor(Workspace& workspace) {
                                        ? "multiplied by this CPU: run.precision = \"bfloat16\" is fast"
                                        : "not multiplied by this CPU: slower here than float32");
   fmt::print("threads       {}\n", at::get_num_threads());
+  print_gpus();
   fmt::print("plugins       {} found\n", workspace.registry().plugins().size());
   for (const auto& folder : default_plugin_folders())
     fmt::print("              {}{}\n", folder.string(), std::filesystem::is_directory(folder) ? "" : " (not there)");

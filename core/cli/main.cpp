@@ -1,3 +1,4 @@
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -11,6 +12,7 @@
 #include "core/base/text.hpp"
 #include "core/cli/signals.hpp"
 #include "core/cli/verbs.hpp"
+#include "core/host/gpu.hpp"
 #include "core/host/services.hpp"
 
 namespace sdpipe {
@@ -149,8 +151,9 @@ class CommandLine {
     on(show, [this](Workspace& workspace) { return plugins_show(workspace, word_); });
     CLI::App* check_verb = verb->add_subcommand("check", "Test a plugin file against the laws of its kind");
     check_verb->add_option("file", path_, "A .sdp.so file")->required();
+    check_verb->add_option("--device", device_, "Where it computes: cpu, cuda, cuda:N or auto")->capture_default_str();
     check_verb->add_flag("--json", json_, "Print JSON");
-    on(check_verb, [this](Workspace& workspace) { return plugins_check(workspace, path_, json_); });
+    on(check_verb, [this](Workspace& workspace) { return plugins_check(workspace, path_, device_, json_); });
   }
 
   void add_data() {
@@ -242,7 +245,7 @@ class CommandLine {
   ImportArguments import_;
   WeightsExport export_;
   bool json_ = false, raw_ = false;
-  std::string word_;
+  std::string word_, device_ = "cpu";
   std::filesystem::path path_, font_ = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf";
 };
 
@@ -260,6 +263,9 @@ int guarded_main(int argc, char** argv) {
   } catch (const Error& e) {
     log(LogLevel::error, e.what());
     return static_cast<int>(e.code());
+  } catch (const c10::OutOfMemoryError& e) {
+    log(LogLevel::error, out_of_memory(e.what_without_backtrace()));
+    return static_cast<int>(Exit::run_failed);
   } catch (const std::system_error& e) {  // a file that cannot be read or written, the disk full
     log(LogLevel::error, e.what());
     return static_cast<int>(Exit::checkpoint);

@@ -7,6 +7,7 @@
 #include "core/cli/verbs.hpp"
 #include "core/config/example.hpp"
 #include "core/host/conformance.hpp"
+#include "core/host/gpu.hpp"
 
 namespace sdpipe {
 namespace {
@@ -66,11 +67,15 @@ int plugins_show(Workspace& workspace, const std::string& id) {
   return 0;
 }
 
-int plugins_check(Workspace&, const std::filesystem::path& file, bool json) {
+int plugins_check(Workspace&, const std::filesystem::path& file, const std::string& device_name, bool json) {
+  if (!is_device_name(device_name))
+    throw UsageError(fmt::format("--device must be cpu, cuda, cuda:N or auto, not {}", device_name));
+  const at::Device device = device_named(device_name);
+  work_on(device);
   Json list = Json::array();
   bool all_hold = true;
   for (const Plugin& plugin : load_library(file)) {
-    for (const LawResult& law : check_laws(plugin, example_settings(plugin), {3, 16, 12})) {
+    for (const LawResult& law : check_laws(plugin, example_settings(plugin), {3, 16, 12}, device)) {
       all_hold = all_hold && law.holds;
       if (json)
         list.push_back({{"plugin", plugin.id()}, {"law", law.id}, {"holds", law.holds}, {"detail", law.detail}});

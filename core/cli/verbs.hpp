@@ -57,7 +57,7 @@ int schedule(Workspace& workspace, const ScheduleArguments& arguments);
 
 int plugins_list(Workspace& workspace, bool json);
 int plugins_show(Workspace& workspace, const std::string& id);
-int plugins_check(Workspace& workspace, const std::filesystem::path& file, bool json);
+int plugins_check(Workspace& workspace, const std::filesystem::path& file, const std::string& device, bool json);
 
 int data_emoji(Workspace& workspace, const std::filesystem::path& folder, const std::filesystem::path& font);
 int data_info(Workspace& workspace, const std::filesystem::path& file, const std::vector<std::string>& overrides);

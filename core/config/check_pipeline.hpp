@@ -17,7 +17,7 @@ std::vector<std::string> pipeline_tables();
 bool is_plain_folder_name(std::string_view text);
 
 // Adds a problem where the plugin cannot compute on the run's device or in its precision. Schedules need not: they see
-// calibration data in float32. bfloat16 is a matter of models alone: it is for parameters.
+// calibration data in float32 in host memory. bfloat16 is a matter of models alone: it is for parameters.
 void check_capability(const Settings& run, const PluginChoice& choice, std::vector<Problem>& problems);
 
 }  // namespace sdpipe

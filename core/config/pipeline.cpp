@@ -9,6 +9,7 @@
 #include "core/config/data_table.hpp"
 #include "core/config/plugin_tables.hpp"
 #include "core/config/tables.hpp"
+#include "core/host/gpu.hpp"
 
 namespace sdpipe {
 namespace {
@@ -94,6 +95,7 @@ class Checker {
 
   void check_run(Pipeline& pipeline) {
     pipeline.run = host_table(run_schema(), "run", table("run"));
+    check_device(pipeline.run);
     Settings::Entry* name = pipeline.run.find("name");
     if (!name) return;
     if (!name->is_set) name->value = file_.stem().string();
@@ -102,6 +104,16 @@ class Checker {
     complain(name->where, fmt::format("table \"run\": parameter \"name\" must be a plain folder name (no \"/\", no "
                                       "\".\" or \"-\" in front, at most 200 bytes), not {}",
                                       toml_text(text)));
+  }
+
+  void check_device(const Settings& run) {
+    const Settings::Entry* device = run.find("device");
+    if (!device || is_device_name(std::get<std::string>(device->value))) return;
+    complain(
+        device->where,
+        fmt::format("table \"run\": parameter \"device\" must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\" with the "
+                    "number N of a GPU, not {}",
+                    toml_text(device->value)));
   }
 
   void check_data(Pipeline& pipeline) {
@@ -223,7 +235,13 @@ void check_capability(const Settings& run, const PluginChoice& choice, std::vect
   if (set_to("precision", "float64") && !(d.dtypes & SDP_DTYPE_F64)) refuse("precision = \"float64\"", "float64");
   if (set_to("precision", "bfloat16") && d.kind == SDP_KIND_MODEL && !(d.dtypes & SDP_DTYPE_BF16))
     refuse("precision = \"bfloat16\"", "bfloat16; remove run.precision to compute in float32");
-  if (set_to("device", "cuda") && !(d.devices & SDP_ON_CUDA)) refuse("device = \"cuda\"", "CUDA");
+  // Corruptions, samplers and fitted models that compute on the CPU alone get copies there; trained ones would spend
+  // their time in them.
+  const bool is_trained = d.kind == SDP_KIND_MODEL && !SDP_HAS(d.model, sdp_model_vt, fit);
+  const Settings::Entry* device = run.find("device");
+  const std::string name = device ? std::get<std::string>(device->value) : "";
+  if (is_trained && name.starts_with("cuda") && !(d.devices & SDP_ON_CUDA))
+    refuse(fmt::format("device = \"{}\"", name), "CUDA; set run.device = \"cpu\"");
 }
 
 Pipeline check_pipeline(const Document& document, const std::filesystem::path& file, const Registry& registry,

@@ -123,9 +123,15 @@ void write_grid(std::string& out, const AblationGrid& grid) {
 using Facts = std::vector<std::pair<std::string, std::string>>;
 
 bool is_indifferent(const std::string& key) {
-  static const std::set<std::string> keys = {
-      "run.threads",     "run.device",      "data.workers", "train.checkpoint_every_images", "train.keep_checkpoints",
-      "train.log_every", "train.accumulate"};
+  static const std::set<std::string> keys = {"run.threads",
+                                             "run.device",
+                                             "run.deterministic",
+                                             "run.synchronous",
+                                             "data.workers",
+                                             "train.checkpoint_every_images",
+                                             "train.keep_checkpoints",
+                                             "train.log_every",
+                                             "train.accumulate"};
   return keys.count(key) != 0;
 }
 

@@ -62,10 +62,15 @@ const Schema& run_schema() {
       text("name", "", "Name of the run's folder; the file's name without its ending where none is given"),
       integer("seed", 0, kFrom0, "", "Seed of everything that is random in the run"),
       integer("threads", 0, kFrom0, "", "Threads of the CPU; 0 means OMP_NUM_THREADS, or one for each core"),
-      choice("device", {"cpu", "cuda"}, "Where tensors live"),
-      choice("precision", {"float32", "float64", "bfloat16"},
+      text("device", "auto",
+           "Where the run computes: cpu; cuda, the first GPU; cuda:N, GPU number N from 0; auto, the first GPU where "
+           "there is one"),
+      choice("precision", {"float32", "float64", "bfloat16", "tf32"},
              "float64 is an exact run; bfloat16 has the model compute with parameters rounded to it; the plugins must "
-             "offer it"),
+             "offer it. tf32 lets a GPU round what it multiplies to 10 bits, float32 does not"),
+      flag("deterministic", true, "On a GPU: equal runs give equal bits, at some cost in time"),
+      flag("synchronous", false,
+           "On a GPU: wait after each call of a plugin, so that an error of its kernels is told under its name"),
   };
   return schema;
 }

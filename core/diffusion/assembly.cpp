@@ -1,6 +1,7 @@
 #include "core/diffusion/assembly.hpp"
 
 #include "core/data/images.hpp"
+#include "core/host/gpu.hpp"
 
 namespace sdpipe {
 
@@ -26,9 +27,16 @@ DataOptions data_options(const Pipeline& pipeline) {
 
 SampleShape sample_shape(const ImageShape& shape) { return {shape.channels, shape.height, shape.width}; }
 
+at::Device device_of(const Pipeline& pipeline) {
+  const std::string& name = pipeline.run.text("device");
+  const sdp_descriptor& model = *pipeline.model.plugin->descriptor;
+  if (name == "auto" && pipeline.train && !(model.devices & SDP_ON_CUDA)) return at::kCPU;
+  return device_named(name);
+}
+
 at::TensorOptions tensor_options(const Pipeline& pipeline) {
   return at::TensorOptions(pipeline.run.text("precision") == "float64" ? at::kDouble : at::kFloat)
-      .device(pipeline.run.text("device") == "cuda" ? at::kCUDA : at::kCPU);
+      .device(device_of(pipeline));
 }
 
 bool narrows_parameters(const Pipeline& pipeline) { return pipeline.run.text("precision") == "bfloat16"; }

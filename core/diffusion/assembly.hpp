@@ -25,6 +25,9 @@ DataOptions data_options(const Pipeline& pipeline);
 SampleShape sample_shape(const ImageShape& shape);
 // dtype and device of the run.
 at::TensorOptions tensor_options(const Pipeline& pipeline);
+// What run.device means on this machine; "auto" is the CPU where the trained model computes there alone. Throws
+// RunError where there is no such GPU.
+at::Device device_of(const Pipeline& pipeline);
 // Does the model compute with parameters rounded to bfloat16? Everything else stays as tensor_options says.
 bool narrows_parameters(const Pipeline& pipeline);
 // train.parametrisation; "residual" where nothing is trained.

@@ -26,7 +26,7 @@ DataCalibration::DataCalibration(const Source& source, const Corruption& corrupt
   const std::vector<int64_t> chosen = choose_images(source.size(), count, seed);
   for (size_t first = 0; first < chosen.size(); first += static_cast<size_t>(batch)) {
     const size_t n = std::min(static_cast<size_t>(batch), chosen.size() - first);
-    batches_.push_back(read_batch(source, std::span(chosen).subspan(first, n)).to(options));
+    batches_.push_back(read_batch(source, std::span(chosen).subspan(first, n)).to(options.device(at::kCPU)));
     std::vector<uint64_t>& keys = keys_.emplace_back();
     for (size_t i = 0; i < n; ++i) keys.push_back(key_of(seed, first + i));
   }

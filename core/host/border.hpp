@@ -24,6 +24,12 @@ inline void require_dtype(const Plugin& plugin, const at::Tensor& x) {
                       "");
 }
 
+// Does a plugin that computes on the CPU alone get copies in place of tensors on `device`? Corruptions, samplers and
+// fitted models do.
+inline bool is_staged(const Plugin& plugin, at::Device device) {
+  return device.is_cuda() && !(plugin.descriptor->devices & SDP_ON_CUDA);
+}
+
 // As the ABI promises: C-contiguous, and aligned to 64 bytes, which a slice of a batch need not be.
 inline at::Tensor for_plugin(const at::Tensor& x) {
   const at::Tensor y = x.contiguous();

@@ -45,8 +45,7 @@ class PluginCorruption : public Corruption {
   at::Tensor call(const Function& function, const Points& at, const at::Tensor& x_in) const {
     require_input(plugin_, sample_, at, x_in);
     require_levels(at);
-    // A plugin for the CPU alone also serves a run on a GPU, through a copy.
-    const bool staged = !x_in.is_cpu() && !(plugin_.descriptor->devices & SDP_ON_CUDA);
+    const bool staged = is_staged(plugin_, x_in.device());
     const at::Tensor x = for_plugin(staged ? x_in.cpu() : x_in);
     const c10::DeviceGuard on_its_device(x.device());
     const at::Tensor y = at::empty_like(x);

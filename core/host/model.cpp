@@ -93,7 +93,22 @@ bool Model::is_fitted() const { return SDP_HAS(plugin_.descriptor->model, sdp_mo
 
 bool Model::offers(at::ScalarType dtype) const { return (plugin_.descriptor->dtypes & dtype_bit(dtype)) != 0; }
 
+at::Device Model::parameter_device(at::Device device) const {
+  return is_staged(plugin_, device) ? at::Device(at::kCPU) : device;
+}
+
+// A trained model's forward and gradient would spend their time in copies.
+void Model::require_device(at::Device device) const {
+  if (is_fitted() || !is_staged(plugin_, device)) return;
+  throw PluginFailure(fmt::format("plugin \"{}\" computes on the CPU alone, and trained models have to compute on the "
+                                  "run's device; set run.device = \"cpu\"",
+                                  plugin_.id()),
+                      "");
+}
+
 void Model::init(const ParamSet& params, uint64_t seed) const {
+  require_device(params.device());
+  const c10::DeviceGuard on_its_device(params.device());
   CallScope scope;
   scope.random.seed = seed;
   scope.random.purpose = Purpose::init;
@@ -107,6 +122,7 @@ void Model::init(const ParamSet& params, uint64_t seed) const {
 
 void Model::fit(const ParamSet& params, const CalibrationData& data, const Corruption& corruption,
                 const std::atomic<bool>* cancel) const {
+  const c10::DeviceGuard on_its_device(params.device());
   CallScope scope;
   scope.cancel = cancel;
   scope.calibration = &data;
@@ -123,7 +139,8 @@ void Model::fit(const ParamSet& params, const CalibrationData& data, const Corru
 at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x_in, Kept* kept, void** saved) const {
   require_input(plugin_, sample_, call.at, x_in);
   require_offered(plugin_, call.params);
-  const at::Tensor x = for_plugin(x_in);
+  require_device(x_in.device());
+  const at::Tensor x = for_plugin(x_in.to(parameter_device(x_in.device())));
   const c10::DeviceGuard on_its_device(x.device());
   const at::Tensor y = at::empty_like(x);
   const sdp::TensorView x_view(x), y_view(y);
@@ -138,7 +155,7 @@ at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x_in, Kep
   context.require(plugin_.descriptor->model->forward(&context, self_.get(), &params, &point, x_view.get(), y_view.get(),
                                                      flags, saved),
                   "forward");
-  return y;
+  return y.to(x_in.device());
 }
 
 // In training every step is checked elsewhere, and what follows is the pipeline's choice (train.on_nonfinite).
@@ -159,7 +176,8 @@ std::pair<at::Tensor, SavedForward> Model::forward_saving(const ModelCall& call,
 at::Tensor Model::vjp(const ModelCall& call, const at::Tensor& x_in, SavedForward& saved, const at::Tensor& gy_in,
                       const ParamSet* gradients, bool want_gx, bool last) const {
   require_input(plugin_, sample_, call.at, gy_in);
-  const at::Tensor x = for_plugin(x_in), gy = for_plugin(gy_in);
+  const at::Device device = parameter_device(x_in.device());
+  const at::Tensor x = for_plugin(x_in.to(device)), gy = for_plugin(gy_in.to(device));
   const c10::DeviceGuard on_its_device(x.device());
   const at::Tensor gx = want_gx ? at::empty_like(x) : at::Tensor();
   std::unique_ptr<sdp::TensorView> gx_view;
@@ -180,7 +198,7 @@ at::Tensor Model::vjp(const ModelCall& call, const at::Tensor& x_in, SavedForwar
       plugin_.descriptor->model->vjp(&context, self_.get(), &params, &point, x_view.get(), saved.saved_, gy_view.get(),
                                      want_gx ? gx_view->get() : nullptr, wanted.data(), last ? SDP_VJP_LAST : 0),
       "vjp");
-  return gx;
+  return want_gx ? gx.to(x_in.device()) : gx;
 }
 
 }  // namespace sdpipe

@@ -1,7 +1,8 @@
 // Checked C++ faces of the four plugin kinds. Shapes, dtype and device are verified once, here at the border; outputs
 // are allocated here and checked to be finite (always in debug builds, else every N-th call, see set_finite_check).
-// Inputs that are not contiguous or not aligned to 64 bytes reach the plugin as copies. Failures throw PluginFailure
-// naming plugin, call and parameter. Samples are (batch, channel, height, width).
+// Inputs that are not contiguous or not aligned to 64 bytes reach the plugin as copies. On a GPU, so do those of
+// corruptions, samplers and fitted models that compute on the CPU alone; calibration data is in host memory always.
+// Failures throw PluginFailure naming plugin, call and parameter. Samples are (batch, channel, height, width).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -78,7 +79,7 @@ class CalibrationData {
   virtual ~CalibrationData() = default;
   virtual uint32_t n_batches() const = 0;
   virtual double level_max() const = 0;
-  virtual at::Tensor batch(uint32_t k) const = 0;
+  virtual at::Tensor batch(uint32_t k) const = 0;  // in host memory
   // Sample j of batch k always has the same key.
   virtual at::Tensor corrupt(uint32_t k, double level) const = 0;
 };
@@ -157,6 +158,9 @@ class Model {
   // A model that offers fit() is estimated in closed form and never trained.
   bool is_fitted() const;
   bool offers(at::ScalarType dtype) const;
+  // Where the parameters are in a run on `device`: a fitted model that computes on the CPU alone gets copies of
+  // samples, and keeps its parameters in host memory.
+  at::Device parameter_device(at::Device device) const;
   void init(const ParamSet& params, uint64_t seed) const;
   void fit(const ParamSet& params, const CalibrationData& data, const Corruption& corruption,
            const std::atomic<bool>* cancel = nullptr) const;
@@ -168,6 +172,7 @@ class Model {
 
  private:
   friend class SavedForward;
+  void require_device(at::Device device) const;
   at::Tensor run_forward(const ModelCall& call, const at::Tensor& x, Kept* kept, void** saved) const;
   const Plugin& plugin_;
   SampleShape sample_;
@@ -208,14 +213,17 @@ class SamplerRun {
   SamplerRun& operator=(const SamplerRun&) = delete;
   // From nodes()[k] to nodes()[k-1].
   void step(uint32_t k);
-  const at::Tensor& x() const { return x_; }
+  at::Tensor x() const;
 
  private:
   sdp_ctx context(uint32_t k);
+  const SamplerPath& path() const;
   const Sampler& sampler_;
   const SamplerPath& path_;
   RandomScope random_;
-  at::Tensor x_;
+  at::Device device_;  // of the trajectory
+  at::Tensor x_;       // where the plugin computes
+  std::unique_ptr<SamplerPath> staged_path_;
   const std::atomic<bool>* cancel_;
   Kept kept_;
   FiniteCheck finite_;

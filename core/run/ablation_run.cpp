@@ -276,9 +276,11 @@ AblationRun ablate_trained(Workspace& workspace, const fs::path& place, const st
     throw CheckpointError(
         fmt::format("{} is not there: `sdpipe run {}` trains what is compared", run.string(), place.string()));
   }
-  constexpr std::string_view remedy = "here only [sampler], [sample], [[ablate]] and run.threads can change";
+  constexpr std::string_view remedy =
+      "here only [sampler], [sample], [[ablate]], run.threads and run.device can change";
   require_same_experiment(workspace, run, experiment, remedy);
   warn_of(warnings_of(experiment));
+  workspace.say_device(experiment.base);
   try {
     return run_ablation(workspace, experiment, open_data(experiment.base), run);
   } catch (const Cancelled&) {

@@ -49,6 +49,7 @@ ExperimentRun run_experiment(Workspace& workspace, const Experiment& experiment,
     if (const fs::path aside = move_run_aside(place); !aside.empty())
       log_info(fmt::format("the old run is now {}", aside.string()));
   }
+  workspace.say_device(experiment.base);
   const RunFolder folder(place);
   // Another process may have begun or ended a run here meanwhile.
   require_same_experiment(workspace, place, experiment, remedy);

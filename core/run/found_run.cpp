@@ -39,7 +39,8 @@ FoundRun find_run(Workspace& workspace, const fs::path& path, const std::vector<
   FoundRun run{folder, std::nullopt, workspace.load(folder / "resolved.toml", overrides)};
   if (const auto changed = identity_differences(as_trained, run.pipeline); !changed.empty()) {
     throw UsageError(fmt::format(
-        "{} cannot be changed after training; here only [sampler], [sample] and run.threads can", join(changed)));
+        "{} cannot be changed after training; here only [sampler], [sample], run.threads and run.device can",
+        join(changed)));
   }
   if (is_checkpoint) run.checkpoint = whole;
   return run;

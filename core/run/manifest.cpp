@@ -7,6 +7,8 @@
 
 #include "core/base/files.hpp"
 #include "core/base/log.hpp"
+#include "core/diffusion/assembly.hpp"
+#include "core/host/gpu.hpp"
 
 namespace sdpipe {
 
@@ -47,7 +49,8 @@ Json manifest_of(const Workspace& workspace, const Pipeline& pipeline, const Ope
           {"command_line", workspace.command_line()},
           {"seed", pipeline.run.integer("seed")},
           {"threads", at::get_num_threads()},
-          {"device", pipeline.run.text("device")},
+          {"device", describe(device_of(pipeline))},
+          {"deterministic", pipeline.run.flag("deterministic")},
           {"data", data.source->describe()},
           {"data_sha256", data.sha256},
           {"plugins", plugins}};

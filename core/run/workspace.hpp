@@ -29,12 +29,15 @@ class Workspace {
 
   // The plugins of the search order; loaded once, warnings logged.
   const Registry& registry();
-  // Loads and checks a pipeline file, decodes its images, sets threads. Throws UsageError. Of a file with variants,
-  // `load` returns what they vary.
+  // Loads and checks a pipeline file, decodes its images, and uses it, as below. Throws UsageError. Of a file with
+  // variants, `load` returns what they vary.
   Experiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides);
   Pipeline load(const std::filesystem::path& file, const std::vector<std::string>& overrides);
-  // Sets the threads that this pipeline asks for.
+  // Sets the threads, the device and the arithmetic that this pipeline asks for. Throws UsageError where there is no
+  // such GPU.
   void use(const Pipeline& pipeline) const;
+  // Logs where the work on this pipeline is done; for what trains, samples or restores.
+  void say_device(const Pipeline& pipeline) const;
 
   const std::filesystem::path& runs() const { return options_.runs; }
   // runs/NAME

@@ -16,6 +16,7 @@
 #include "core/diffusion/assembly.hpp"
 #include "core/diffusion/table.hpp"
 #include "core/diffusion/trajectory.hpp"
+#include "core/host/gpu.hpp"
 #include "core/training/tensors.hpp"
 
 namespace sdpipe {
@@ -33,14 +34,22 @@ Json to_json(const TrainingState& s) {
           {"window_loss", s.window_loss},
           {"window_steps", s.window_steps},
           {"failures", s.failures},
-          {"threads", s.threads}};
+          {"threads", s.threads},
+          {"device", s.device}};
 }
 
 TrainingState state_from(const std::string& text, const std::string& file) {
   try {
     const Json j = Json::parse(text);
-    return {j.at("step"),        j.at("updates"),      j.at("images"),   {j.at("epoch"), j.at("position")},
-            j.at("window_loss"), j.at("window_steps"), j.at("failures"), j.at("threads")};
+    return {j.at("step"),
+            j.at("updates"),
+            j.at("images"),
+            {j.at("epoch"), j.at("position")},
+            j.at("window_loss"),
+            j.at("window_steps"),
+            j.at("failures"),
+            j.at("threads"),
+            j.value("device", describe(at::kCPU))};
   } catch (const JsonError& e) {
     throw CheckpointError(fmt::format("{}: {}", file, e.what()));
   }
@@ -85,6 +94,12 @@ void require_same_parametrisation(const Pipeline& pipeline, const Parametrisatio
       file, stored.name(), wanted, stored.name()));
 }
 
+// Of the parameters of a run.
+at::TensorOptions parameter_options(const Pipeline& pipeline, const Model& model) {
+  const at::TensorOptions options = tensor_options(pipeline);
+  return options.device(model.parameter_device(options.device()));
+}
+
 void apply_precision(const Pipeline& pipeline, const Layout& layout, FlatParameters& weights) {
   if (narrows_parameters(pipeline)) weights.narrow(layout);
 }
@@ -106,7 +121,7 @@ std::unique_ptr<TrainedModel> load_trained(const Pipeline& pipeline, StoredCheck
   const NamedTensors process = tensors_of(checkpoint, "process.safetensors");
   PriorStatistics prior = prior_of(checkpoint, process);
   const Layout layout(model.params());
-  FlatParameters ema(layout, tensor_options(pipeline));
+  FlatParameters ema(layout, parameter_options(pipeline, model));
   const bool averaged = checkpoint.files.contains("ema.safetensors");
   load_weights(checkpoint, averaged ? "ema.safetensors" : "model.safetensors", layout, ema);
   apply_precision(pipeline, layout, ema);
@@ -139,7 +154,7 @@ TrainedModel& TrainingLoop::run(const std::atomic<bool>& stop,
   } else {
     begin(stop);
   }
-  if (narrows_parameters(pipeline_) && pipeline_.run.text("device") == "cpu" && !multiplies_bfloat16())
+  if (narrows_parameters(pipeline_) && device_of(pipeline_).is_cpu() && !multiplies_bfloat16())
     log_warning(
         "this CPU does not multiply bfloat16, so that run.precision = \"bfloat16\" is slower here than float32");
   if (pipeline_.train) train(stop, progress);
@@ -158,7 +173,7 @@ void TrainingLoop::begin(const std::atomic<bool>& stop, const NamedTensors* weig
   const DataCalibration data(*source_, *corruption, options, calibration_images, calibration_batch, seed_);
   auto process = std::make_shared<Process>(corruption, select_path(pipeline_, data, &stop));
   const Layout layout(model_.params());
-  FlatParameters ema(layout, options);
+  FlatParameters ema(layout, parameter_options(pipeline_, model_));
   located(pipeline_.model, [&] {
     if (weights)
       ema.load(layout, *weights, "what is imported");
@@ -184,6 +199,7 @@ void TrainingLoop::begin(const std::atomic<bool>& stop, const NamedTensors* weig
   trained_ = std::make_unique<TrainedModel>(
       TrainedModel{process, std::move(prior), layout, std::move(ema), {}, std::move(parametrisation)});
   trained_->state.threads = at::get_num_threads();
+  trained_->state.device = describe(device_of(pipeline_));
   require_samplable();
   cut_log(folder_.metrics_file(), [](const std::string&) { return false; });
   // Fitted, and so complete; or a place to go back to from the first step on.
@@ -220,7 +236,7 @@ void TrainingLoop::resume(StoredCheckpoint checkpoint) {
   const std::string folder = checkpoint.folder.string();
   if (pipeline_.train) {
     const Layout layout(model_.params());
-    params_ = std::make_unique<FlatParameters>(layout, tensor_options(pipeline_));
+    params_ = std::make_unique<FlatParameters>(layout, parameter_options(pipeline_, model_));
     load_weights(checkpoint, "model.safetensors", layout, *params_);
     apply_precision(pipeline_, layout, *params_);
     load_moments(checkpoint);
@@ -235,6 +251,12 @@ void TrainingLoop::resume(StoredCheckpoint checkpoint) {
           fmt::format("the checkpoint was written with {} threads, this process has {}: the rest of the run is valid, "
                       "but not bit for bit the same",
                       state.threads, at::get_num_threads()));
+    }
+    if (const std::string here = describe(device_of(pipeline_)); state.device != here) {
+      log_warning(
+          fmt::format("the checkpoint was written on {}, this process computes on {}: the rest of the run is "
+                      "valid, but not bit for bit the same",
+                      state.device, here));
     }
   }
   cut_log(folder_.metrics_file(), [&](const std::string& line) {
@@ -273,6 +295,7 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
   if (state.images >= optimizer_.images) return;
   const Objective objective(*trained_->process, objective_options(*pipeline_.train));
   state.threads = at::get_num_threads();
+  state.device = describe(device_of(pipeline_));
   gradients_ = std::make_unique<FlatParameters>(trained_->layout, *params_);
   if (pipeline_.train->integer("accumulate") > 1)
     part_gradients_ = std::make_unique<FlatParameters>(trained_->layout, *params_);

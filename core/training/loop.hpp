@@ -24,6 +24,7 @@ struct TrainingState {
   int64_t window_steps = 0;
   int64_t failures = 0;  // steps in a row that were not finite
   int threads = 0;       // of the process that wrote it; results depend on it
+  std::string device;    // likewise: "the CPU", or which GPU
 };
 
 struct TrainingProgress {

@@ -7,6 +7,8 @@
 // hold floats, are frozen; what holds integers stays as it is in the file. The network is put into evaluation mode:
 // without dropout, and normalised by stored statistics.
 //
+// On a GPU the file is read once more for it: integers, constants and the devices that a trace wrote down move there.
+//
 // A TorchScript file is a program, which runs with your rights: load only files that you trust.
 //
 //   [model]
@@ -23,6 +25,9 @@
 #include <algorithm>
 #include <fstream>
 #include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -81,11 +86,51 @@ Tensors tensors_of(const jit::Module& module) {
   return tensors;
 }
 
+// The last line of LibTorch's text is the reason; those before it trace the network's source.
+std::string reason(const std::exception& e) {
+  const auto* error = dynamic_cast<const c10::Error*>(&e);
+  std::string text = error ? error->what_without_backtrace() : e.what();
+  text.erase(text.find_last_not_of(" \n") + 1);
+  return text.substr(text.find_last_of('\n') + 1);
+}
+
+// ---- a network on a GPU
+
+// A trace writes down the device that it was made on, for whatever the network makes anew.
+void replace_devices(torch::jit::Block& block, at::Device device) {
+  for (jit::Node* node : block.nodes()) {
+    for (jit::Block* inner : node->blocks()) replace_devices(*inner, device);
+    const bool is_device = node->kind() == c10::prim::Constant && node->output()->type() == c10::DeviceObjType::get();
+    if (is_device) node->s_(c10::attr::value, device.str());
+  }
+}
+
+// The network of `file` on `device`, with the floats of `own`: what is trained and set stays one tensor.
+jit::Module on_device(const std::string& file, const jit::Module& own, const Tensors& floats, at::Device device) {
+  jit::Module module = jit::load(file, device);
+  module.eval();
+  const auto is_listed = [&](const at::Tensor& tensor) {
+    const auto same = [&](const Entry& e) { return e.value().is_same(tensor); };
+    return std::any_of(floats.trained.begin(), floats.trained.end(), same) ||
+           std::any_of(floats.frozen.begin(), floats.frozen.end(), same);
+  };
+  auto part = module.modules().begin();
+  for (const jit::Module& of_own : own.modules()) {
+    const jit::Module there = *part++;
+    for (size_t slot = 0; slot < of_own.type()->numAttributes(); ++slot) {
+      const c10::IValue value = of_own._ivalue()->getSlot(slot);
+      if (value.isTensor() && is_listed(value.toTensor())) there._ivalue()->setSlot(slot, value);
+    }
+    for (const jit::Method& method : there.get_methods()) replace_devices(*method.graph()->block(), device);
+  }
+  return module;
+}
+
 // A copy of the network in the file, with what the adapter asks of a torch::nn::Module.
 class Network {
  public:
-  Network(const jit::Module& original, const convention::Meaning& meaning, bool told)
-      : module_(copied(original)), meaning_(meaning), told_(told), tensors_(tensors_of(module_)) {}
+  Network(const jit::Module& original, const convention::Meaning& meaning, const std::string& file, bool told)
+      : module_(copied(original)), meaning_(meaning), file_(file), told_(told), tensors_(tensors_of(module_)) {}
   const std::vector<Entry>& named_parameters() const { return tensors_.trained; }
   const std::vector<Entry>& named_buffers() const { return tensors_.frozen; }
 
@@ -100,7 +145,16 @@ class Network {
     const jit::GraphOptimizerEnabledGuard as_written(false);
     std::vector<c10::IValue> inputs{x};
     if (told_) inputs.emplace_back(condition);
-    return module_.forward(std::move(inputs)).toTensor();
+    if (!x.is_cuda() || file_.empty()) return module_.forward(std::move(inputs)).toTensor();
+    jit::Module there = module_on(x.device());
+    try {
+      return there.forward(std::move(inputs)).toTensor();
+    } catch (const c10::OutOfMemoryError&) {
+      throw;
+    } catch (const std::exception& e) {
+      throw std::runtime_error("the network of \"" + file_ + "\" fails on a GPU: " + reason(e) +
+                               "; trace it there, or set run.device = \"cpu\"");
+    }
   }
 
  private:
@@ -113,21 +167,22 @@ class Network {
     return copy;
   }
 
+  jit::Module module_on(at::Device device) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!on_gpu_) on_gpu_ = on_device(file_, module_, tensors_, device);
+    return *on_gpu_;
+  }
+
   jit::Module module_;
   convention::Meaning meaning_;
+  std::string file_;
   bool told_;
   Tensors tensors_;
+  std::mutex mutex_;
+  std::optional<jit::Module> on_gpu_;  // its parameters are on one device
 };
 
 [[noreturn]] void refuse(const sdp::Call& call, const std::string& text) { call.fail(text, "file"); }
-
-// LibTorch's last line is the reason; those before it trace the network's source.
-std::string reason(const std::exception& e) {
-  const auto* error = dynamic_cast<const c10::Error*>(&e);
-  std::string text = error ? error->what_without_backtrace() : e.what();
-  text.erase(text.find_last_not_of(" \n") + 1);
-  return text.substr(text.find_last_of('\n') + 1);
-}
 
 jit::Module loaded(const sdp::Call& call, const std::string& file) {
   std::ifstream stream(file, std::ios::binary);
@@ -240,7 +295,7 @@ void TorchScript::probe(const sdp::Call& call, const sdp::Shape& sample) const {
 }
 
 std::shared_ptr<Network> TorchScript::build(const sdp::Shape&) const {
-  return std::make_shared<Network>(*module_, *this, told_);
+  return std::make_shared<Network>(*module_, *this, file, told_);
 }
 
 void TorchScript::init(const sdp::Draw&, const std::string& name, at::Tensor& p) const {

@@ -94,4 +94,5 @@ SDP_PLUGIN("Apache-2.0",
            sdp::sampler<Ancestral>("ancestral", "1.0.0", "Draws from the exact posterior")
                .choice("posterior", &Ancestral::posterior, {"accumulating", "markov"},
                        "How noise came into x_t: it only adds up, or fades with the image as DDPM's does, "
-                       "for the corruption scale alone"))
+                       "for the corruption scale alone")
+               .devices(SDP_ON_CUDA))

@@ -30,4 +30,5 @@ struct AncestralMultistep {
 SDP_PLUGIN("Apache-2.0", sdp::sampler<AncestralMultistep>("ancestral_multistep", "1.0.0",
                                                           "Draws from the posterior, with a second-order estimate")
                              .choice("variable", &AncestralMultistep::variable, {"t", "log_sigma"},
-                                     "In which variable steps are measured when extrapolating"))
+                                     "In which variable steps are measured when extrapolating")
+                             .devices(SDP_ON_CUDA))

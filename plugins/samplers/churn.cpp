@@ -34,4 +34,5 @@ struct Churn {
 
 SDP_PLUGIN("Apache-2.0",
            sdp::sampler<Churn>("churn", "1.0.0", "A little back up with fresh noise, then down by ddim")
-               .real("churn", &Churn::churn, sdp::at_least(0), "of the step", "How far each step first goes back up"))
+               .real("churn", &Churn::churn, sdp::at_least(0), "of the step", "How far each step first goes back up")
+               .devices(SDP_ON_CUDA))

@@ -19,4 +19,4 @@ struct Ddim {
 
 }  // namespace
 
-SDP_PLUGIN("Apache-2.0", sdp::sampler<Ddim>("ddim", "1.0.0", "Deterministic first-order step"))
+SDP_PLUGIN("Apache-2.0", sdp::sampler<Ddim>("ddim", "1.0.0", "Deterministic first-order step").devices(SDP_ON_CUDA))

@@ -27,4 +27,5 @@ struct Heun {
 
 }  // namespace
 
-SDP_PLUGIN("Apache-2.0", sdp::sampler<Heun>("heun", "1.0.0", "Second-order step of two evaluations"))
+SDP_PLUGIN("Apache-2.0",
+           sdp::sampler<Heun>("heun", "1.0.0", "Second-order step of two evaluations").devices(SDP_ON_CUDA))

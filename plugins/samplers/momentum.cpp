@@ -21,4 +21,5 @@ struct Momentum {
 
 }  // namespace
 
-SDP_PLUGIN("Apache-2.0", sdp::sampler<Momentum>("momentum", "1.0.0", "The momentum sampler of Soft Diffusion"))
+SDP_PLUGIN("Apache-2.0",
+           sdp::sampler<Momentum>("momentum", "1.0.0", "The momentum sampler of Soft Diffusion").devices(SDP_ON_CUDA))

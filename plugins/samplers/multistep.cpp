@@ -28,4 +28,5 @@ struct Multistep {
 
 SDP_PLUGIN("Apache-2.0", sdp::sampler<Multistep>("multistep", "1.0.0", "Second-order multistep (2M)")
                              .choice("variable", &Multistep::variable, {"t", "log_sigma"},
-                                     "In which variable steps are measured when extrapolating"))
+                                     "In which variable steps are measured when extrapolating")
+                             .devices(SDP_ON_CUDA))

@@ -21,4 +21,5 @@ struct Naive {
 
 }  // namespace
 
-SDP_PLUGIN("Apache-2.0", sdp::sampler<Naive>("naive", "1.0.0", "Corrupts the estimate again, a little less"))
+SDP_PLUGIN("Apache-2.0",
+           sdp::sampler<Naive>("naive", "1.0.0", "Corrupts the estimate again, a little less").devices(SDP_ON_CUDA))

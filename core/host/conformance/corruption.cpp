@@ -18,9 +18,10 @@ struct Subject {
   Points at;
   SampleShape shape;
   at::ScalarType dtype;
+  at::Device device;
   std::string suffix;  // ".float32"
   double bound;
-  at::Tensor noise(uint32_t draw) const { return random_batch(batch, shape, dtype, draw); }
+  at::Tensor noise(uint32_t draw) const { return random_batch(batch, shape, dtype, draw).to(device); }
 };
 
 // C(a x + b y) = a C x + b C y
@@ -85,19 +86,34 @@ LawResult repeatable(const Subject& s) {
   });
 }
 
+// On a GPU the plugin computes what it computes on the CPU.
+LawResult same_as_on_cpu(const Subject& s) {
+  return bounded("corruption.same_as_on_cpu" + s.suffix, s.bound, [&] {
+    const at::Tensor x = s.noise(6);
+    return largest({relative_difference(s.c.apply(s.at, x).cpu(), s.c.apply(s.at, x.cpu())),
+                    relative_difference(s.c.adjoint(s.at, x).cpu(), s.c.adjoint(s.at, x.cpu()))});
+  });
+}
+
 }  // namespace
 
-std::vector<LawResult> check_corruption(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
+std::vector<LawResult> check_corruption(const Plugin& plugin, const Settings& settings, const SampleShape& shape,
+                                        at::Device device) {
   std::vector<LawResult> results;
   const auto corruption = make_plugin_corruption(plugin, settings, shape);
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
     const bool is_double = dtype == at::kDouble;
     if (is_double && !(plugin.descriptor->dtypes & SDP_DTYPE_F64)) continue;
-    const Subject s{
-        *corruption, mixed_points(batch, corruption->level_max()), shape,
-        dtype,       is_double ? ".float64" : ".float32",          is_double ? float64_bound : float32_bound};
+    const Subject s{*corruption,
+                    mixed_points(batch, corruption->level_max()),
+                    shape,
+                    dtype,
+                    device,
+                    is_double ? ".float64" : ".float32",
+                    is_double ? float64_bound : float32_bound};
     for (const auto law : {linearity, adjoint, identity_at_zero, batch_equals_single, repeatable})
       results.push_back(law(s));
+    if (device.is_cuda()) results.push_back(same_as_on_cpu(s));
   }
   return results;
 }

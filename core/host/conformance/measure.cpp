@@ -11,17 +11,18 @@ namespace sdpipe {
 
 using namespace conformance;
 
-std::vector<LawResult> check_laws(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
+std::vector<LawResult> check_laws(const Plugin& plugin, const Settings& settings, const SampleShape& shape,
+                                  at::Device device) {
   try {
     switch (plugin.kind()) {
       case SDP_KIND_CORRUPTION:
-        return check_corruption(plugin, settings, shape);
+        return check_corruption(plugin, settings, shape, device);
       case SDP_KIND_SCHEDULE:
         return check_schedule(plugin, settings, shape);
       case SDP_KIND_MODEL:
-        return check_model(plugin, settings, shape);
+        return check_model(plugin, settings, shape, device);
       default:
-        return check_sampler(plugin, settings, shape);
+        return check_sampler(plugin, settings, shape, device);
     }
   } catch (const std::exception& e) {
     return {{fmt::format("{}.create", kind_name(plugin.kind())), false, e.what()}};
@@ -101,7 +102,7 @@ at::Tensor ScaledIdentity::apply(const Points& at, const at::Tensor& x) const {
   const at::Tensor factors = at::from_blob(scale.data(), {static_cast<int64_t>(scale.size())}, at::kDouble).clone();
   std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
   shape[0] = x.size(0);
-  return x * factors.to(x.scalar_type()).view(shape);
+  return x * factors.to(x.options()).view(shape);
 }
 
 at::Tensor NoiseCalibration::corrupt(uint32_t k, double level) const {

@@ -24,19 +24,21 @@ constexpr Accuracy float64_accuracy = {1e-5, 1e-6, 1e-5}, float32_accuracy = {1e
 
 bool is_finite(const at::Tensor& x) { return x.isfinite().all().item<bool>(); }
 
-std::vector<at::Tensor> storage(const Model& model, at::ScalarType dtype) {
+std::vector<at::Tensor> storage(const Model& model, at::ScalarType dtype, at::Device device) {
   std::vector<at::Tensor> tensors;
-  for (const ModelParamInfo& p : model.params()) tensors.push_back(at::zeros(p.shape, at::TensorOptions(dtype)));
+  for (const ModelParamInfo& p : model.params())
+    tensors.push_back(at::zeros(p.shape, at::TensorOptions(dtype).device(model.parameter_device(device))));
   return tensors;
 }
 
 // A model with parameters away from special points (zero-initialised outputs would hide errors behind them).
 struct Subject {
-  Subject(const Plugin& plugin, const Settings& settings, const SampleShape& shape_in)
+  Subject(const Plugin& plugin, const Settings& settings, const SampleShape& shape_in, at::Device device_in)
       : model(plugin, settings, shape_in),
         dtype(model.offers(at::kDouble) ? at::kDouble : at::kFloat),
+        device(device_in),
         shape(shape_in),
-        params(storage(model, dtype)),
+        params(storage(model, dtype, device)),
         at(mixed_points(batch, 1)) {
     for (double& level : at.level) level = std::max(level, 0.02);
     for (double& t : at.t) t = std::max(t, 0.02);
@@ -51,7 +53,7 @@ struct Subject {
     for (size_t i = 0; i < params.tensors().size(); ++i) {
       const at::Tensor& p = params.tensors()[i];
       if (model.params()[i].frozen) continue;
-      p.add_(random_batch(1, {p.numel()}, dtype, static_cast<uint32_t>(i % 4096)).view(p.sizes()), 0.05);
+      p.add_(random_batch(1, {p.numel()}, dtype, static_cast<uint32_t>(i % 4096)).view(p.sizes()).to(p.device()), 0.05);
     }
   }
   const Accuracy& accuracy() const { return dtype == at::kDouble ? float64_accuracy : float32_accuracy; }
@@ -63,10 +65,11 @@ struct Subject {
     return s;
   }
   ModelCall call(bool train = false) const { return {params, at, scope(samples), train}; }
-  at::Tensor noise(uint32_t draw) const { return random_batch(batch, shape, dtype, draw); }
+  at::Tensor noise(uint32_t draw) const { return random_batch(batch, shape, dtype, draw).to(device); }
 
   Model model;
   at::ScalarType dtype;
+  at::Device device;
   SampleShape shape;
   ParamSet params;
   Points at;
@@ -93,7 +96,7 @@ LawResult parameter_gradients(Subject& s) {
   return stated("model.vjp_of_parameters", [&]() -> std::string {
     if (s.model.is_fitted()) return "";  // fitted, never trained: no gradient is asked for
     const at::Tensor x = s.noise(1), gy = s.noise(2);
-    const ParamSet gradients(storage(s.model, s.dtype));
+    const ParamSet gradients(storage(s.model, s.dtype, s.device));
     for (const at::Tensor& g : gradients.tensors()) g.fill_(1e3);  // vjp must write, neither accumulate nor skip
     auto [y, saved] = s.model.forward_saving(s.call(), x);
     s.model.vjp(s.call(), x, saved, gy, &gradients, false);
@@ -101,7 +104,7 @@ LawResult parameter_gradients(Subject& s) {
     for (size_t i = 0; i < s.params.tensors().size(); ++i) {
       if (s.model.params()[i].frozen) continue;
       const at::Tensor& p = s.params.tensors()[i];
-      const at::Tensor v = random_batch(1, {p.numel()}, s.dtype, 11).view(p.sizes());
+      const at::Tensor v = random_batch(1, {p.numel()}, s.dtype, 11).view(p.sizes()).to(p.device());
       const auto moved = [&](double by) {
         p.add_(v, by);
         s.params.changed();
@@ -178,7 +181,7 @@ LawResult finite_at_zero(const Subject& s) {
     const at::Tensor x = s.noise(7), gy = s.noise(2);
     auto [y, saved] = s.model.forward_saving(call, x);
     if (!is_finite(y)) return "forward is not finite at t = level = sigma = 0";
-    const ParamSet gradients(storage(s.model, s.dtype));
+    const ParamSet gradients(storage(s.model, s.dtype, s.device));
     const at::Tensor gx = s.model.vjp(call, x, saved, gy, s.model.is_fitted() ? nullptr : &gradients, true);
     if (!is_finite(gx)) return "vjp is not finite at t = level = sigma = 0";
     for (size_t i = 0; i < gradients.tensors().size(); ++i)
@@ -202,19 +205,38 @@ LawResult forward_in_bfloat16(const Subject& s) {
   });
 }
 
+// On a GPU the model computes what it computes on the CPU.
+LawResult same_as_on_cpu(const Subject& s) {
+  return bounded("model.same_as_on_cpu", s.dtype == at::kDouble ? 1e-9 : 1e-4, [&] {
+    std::vector<at::Tensor> copies;
+    for (const at::Tensor& p : s.params.tensors()) copies.push_back(p.cpu());
+    const ParamSet on_cpu(std::move(copies));
+    const at::Tensor x = s.noise(8), gy = s.noise(2);
+    auto [y, saved] = s.model.forward_saving(s.call(), x);
+    const at::Tensor gx = s.model.vjp(s.call(), x, saved, gy, nullptr, true);
+    const ModelCall call = {on_cpu, s.at, s.scope(s.samples)};
+    auto [y_cpu, saved_cpu] = s.model.forward_saving(call, x.cpu());
+    const at::Tensor gx_cpu = s.model.vjp(call, x.cpu(), saved_cpu, gy.cpu(), nullptr, true);
+    return largest({relative_difference(y.cpu(), y_cpu), relative_difference(gx.cpu(), gx_cpu)});
+  });
+}
+
 }  // namespace
 
-std::vector<LawResult> check_model(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
-  Subject s(plugin, settings, shape);
-  return {input_gradient(s, "model.vjp_of_input", false),
-          input_gradient(s, "model.vjp_in_training", true),
-          parameter_gradients(s),
-          interleaved(s),
-          repeated_vjp(s),
-          batch_equals_single(s),
-          repeatable(s),
-          finite_at_zero(s),
-          forward_in_bfloat16(s)};
+std::vector<LawResult> check_model(const Plugin& plugin, const Settings& settings, const SampleShape& shape,
+                                   at::Device device) {
+  Subject s(plugin, settings, shape, device);
+  std::vector<LawResult> results = {input_gradient(s, "model.vjp_of_input", false),
+                                    input_gradient(s, "model.vjp_in_training", true),
+                                    parameter_gradients(s),
+                                    interleaved(s),
+                                    repeated_vjp(s),
+                                    batch_equals_single(s),
+                                    repeatable(s),
+                                    finite_at_zero(s),
+                                    forward_in_bfloat16(s)};
+  if (device.is_cuda()) results.push_back(same_as_on_cpu(s));
+  return results;
 }
 
 }  // namespace sdpipe

@@ -92,11 +92,13 @@ std::string stops(const Sampler& sampler, const KnownPath& path, const at::Tenso
 
 }  // namespace
 
-std::vector<LawResult> check_sampler(const Plugin& plugin, const Settings& settings, const SampleShape& shape) {
+std::vector<LawResult> check_sampler(const Plugin& plugin, const Settings& settings, const SampleShape& shape,
+                                     at::Device device) {
   const Sampler sampler(plugin, settings);
   const bool is_double = (plugin.descriptor->dtypes & SDP_DTYPE_F64) != 0;
   const at::ScalarType dtype = is_double ? at::kDouble : at::kFloat;
-  const at::Tensor x0 = random_batch(batch, shape, dtype, 1), x_1 = random_batch(batch, shape, dtype, 2);
+  const at::Tensor x0 = random_batch(batch, shape, dtype, 1).to(device),
+                   x_1 = random_batch(batch, shape, dtype, 2).to(device);
   const double rounding = is_double ? 1e-10 : 1e-5;
   const Failure failure{0.6, std::make_exception_ptr(RunError(on_purpose))};
   return {
