@@ -280,7 +280,7 @@ TEST_CASE("a variant that changed is refused with the keys, before anything is d
   CHECK(run.err == sentence + "give this one another name with run.name=..., or --fresh to move the old one aside\n");
   const Outcome ablate = place.sdpipe({"ablate", "exp.toml", "variant.1.model.count=30"});
   CHECK(ablate.code == 2);
-  CHECK(ablate.err == sentence + "here only [sampler], [sample], [[ablate]] and run.threads can change\n");
+  CHECK(ablate.err == sentence + "here only [sampler], [sample], [[ablate]], run.threads and run.device can change\n");
   const Outcome plain = place.sdpipe({"run", "exp.toml", "~variant", "~ablate"});
   CHECK(plain.code == 2);
   CHECK(plain.err ==
@@ -289,8 +289,8 @@ TEST_CASE("a variant that changed is refused with the keys, before anything is d
   const Outcome compared = place.sdpipe({"ablate", "exp.toml", "~variant"});
   CHECK(compared.code == 2);
   CHECK(compared.err ==
-        "error: runs/exp holds variants, but this pipeline has none; here only [sampler], [sample], [[ablate]] and "
-        "run.threads can change\n");
+        "error: runs/exp holds variants, but this pipeline has none; here only [sampler], [sample], [[ablate]], "
+        "run.threads and run.device can change\n");
   CHECK(contents(place / "runs") == before);
 }
 

@@ -33,7 +33,8 @@ struct Outcome {
 // A run of the program that may be interrupted. Destroyed while running, it is killed.
 class Process {
  public:
-  Process(const fs::path& folder, const Words& arguments) : log_(folder / ".output") {
+  Process(const fs::path& folder, const Words& arguments, const Words& more_environment = {})
+      : log_(folder / ".output") {
     fs::create_directories(log_);
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
@@ -44,6 +45,7 @@ class Process {
     Words words = {SDPIPE_PROGRAM}, environment = {"PATH=/usr/bin:/bin", "OMP_NUM_THREADS=1", "HOME=" + folder.string(),
                                                    "XDG_DATA_HOME=" + folder.string()};
     words.insert(words.end(), arguments.begin(), arguments.end());
+    environment.insert(environment.end(), more_environment.begin(), more_environment.end());
     const int error =
         ::posix_spawn(&pid_, SDPIPE_PROGRAM, &actions, nullptr, pointers(words).data(), pointers(environment).data());
     ::posix_spawn_file_actions_destroy(&actions);
@@ -100,7 +102,9 @@ class Workplace {
   }
   fs::path operator/(const std::string& name) const { return folder_ / name; }
   const fs::path& path() const { return folder_.path(); }
-  Outcome sdpipe(const Words& arguments) const { return Process(path(), arguments).wait(); }
+  Outcome sdpipe(const Words& arguments, const Words& more_environment = {}) const {
+    return Process(path(), arguments, more_environment).wait();
+  }
 
  private:
   TemporaryFolder folder_;

@@ -374,8 +374,9 @@ TEST_CASE("what cannot be restored is refused in a sentence") {
   check_refusal({"none.png", "--level", "1"}, 4, "\"none.png\" cannot be read: No such file or directory");
   check_refusal({"--held-out", "41"}, 4,
                 "--held-out 41: there are 40 images of 1 x 8 x 8 from \"data/t10k-images-idx3-ubyte\" (idx)");
-  check_refusal({"a.png", "--level", "1", "data.limit=3"}, 2,
-                "data.limit cannot be changed after training; here only [sampler], [sample] and run.threads can");
+  check_refusal(
+      {"a.png", "--level", "1", "data.limit=3"}, 2,
+      "data.limit cannot be changed after training; here only [sampler], [sample], run.threads and run.device can");
 }
 
 TEST_CASE("a corruption on the command line is checked like one in a file") {

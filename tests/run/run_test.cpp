@@ -1,62 +1,15 @@
 // What the program does, done by a program that links the library: no process, no words, no signals.
-#include "core/base/log.hpp"
 #include "core/run/experiment_run.hpp"
 #include "core/run/export_weights.hpp"
 #include "core/run/import_weights.hpp"
 #include "core/run/restoration_run.hpp"
 #include "core/run/sample_run.hpp"
-#include "tests/small_run.hpp"
-#include "tests/temporary_folder.hpp"
+#include "tests/run/place.hpp"
 
 #include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
 
 namespace sdpipe::testing {
 namespace {
-
-// A program's folder with tiny.toml, its data and a flag to stop its work.
-struct Place {
-  Place() {
-    set_log_level(LogLevel::error);
-    write_pictures(folder / "data", 64, 8);
-    write_file(folder / "tiny.toml", small_pipeline);
-  }
-  ~Place() { set_log_level(LogLevel::info); }
-
-  fs::path operator/(const std::string& name) const { return folder / name; }
-
-  Experiment load(std::vector<std::string> overrides = {}) {
-    overrides.insert(overrides.begin(), {"train.images=128", "train.checkpoint_every_images=64",
-                                         "data.path=" + (folder / "data").string()});
-    return workspace.load_experiment(folder / "tiny.toml", overrides);
-  }
-
-  // What a progress line begins with sets the flag, once.
-  void stop_at(const std::string& label) { stopped_by_ = label; }
-
-  TemporaryFolder folder;
-  std::atomic<bool> stop{false};
-  Workspace workspace{
-      {.plugin_files = plugins(), .runs = folder / "runs", .progress = heard(), .command_line = {"a program"}}, stop};
-
- private:
-  ProgressOptions heard() {
-    ProgressOptions options = no_progress();
-    options.quiet = false;
-    options.write = [this](std::string_view line) {
-      if (!stopped_by_.empty() && line.find(stopped_by_) != line.npos) stopped_by_.clear(), stop = true;
-    };
-    return options;
-  }
-
-  static std::vector<fs::path> plugins() {
-    std::vector<fs::path> files;
-    for (const char* id : {"identity", "heat_blur", "linear", "geometric", "ancestral", "ddim", "unet"})
-      files.push_back(fs::path(SDPIPE_BUILD_DIR "/plugins") / (std::string(id) + ".sdp.so"));
-    return files;
-  }
-
-  std::string stopped_by_;
-};
 
 std::vector<std::string> names(const std::vector<RestorationRow>& rows) {
   std::vector<std::string> all;
