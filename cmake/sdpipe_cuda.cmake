@@ -2,7 +2,8 @@
 #
 # Under SDPIPE_CUDA: compiles the kernels into TARGET and links CUDA's runtime. Under SDPIPE_SIMULATED_CUDA g++ compiles
 # the kernels, and the runtime is tests/simulated_cuda. SOURCES are told of SDPIPE_CUDA and find the runtime's headers; all
-# other files are compiled as without a GPU, so that they need not be compiled again where a build becomes one for GPUs.
+# other files are compiled as without a GPU, so that they need not be compiled again when SDPIPE_CUDA is turned on in an
+# existing build.
 function(sdpipe_cuda target)
   cmake_parse_arguments(arg "" "" "KERNELS;SOURCES" ${ARGN})
   if(NOT SDPIPE_CUDA)
@@ -24,6 +25,9 @@ function(sdpipe_cuda target)
   if(told)
     set_property(SOURCE ${told} APPEND PROPERTY COMPILE_DEFINITIONS SDPIPE_CUDA)
     set_property(SOURCE ${told} APPEND PROPERTY INCLUDE_DIRECTORIES ${headers})
+    if(SDPIPE_SIMULATED_CUDA)
+      set_property(SOURCE ${told} APPEND PROPERTY COMPILE_DEFINITIONS SDPIPE_SIMULATED_CUDA)
+    endif()
   endif()
   target_link_libraries(${target} PUBLIC $<LINK_ONLY:${runtime}>)
 endfunction()

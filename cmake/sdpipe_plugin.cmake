@@ -11,12 +11,14 @@ function(sdpipe_plugin name)
   endif()
   add_library(${name} MODULE ${arg_UNPARSED_ARGUMENTS})
   set_target_properties(${name} PROPERTIES PREFIX "" SUFFIX ".sdp.so"
-    C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+    C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    CUDA_VISIBILITY_PRESET hidden)
   target_compile_features(${name} PRIVATE cxx_std_17)
   target_link_libraries(${name} PRIVATE sdpipe::abi)
   # One exported symbol: the version script hides weak std symbols too, and without unique symbols two
   # plugins share no state through the dynamic linker.
-  target_compile_options(${name} PRIVATE $<$<AND:$<CXX_COMPILER_ID:GNU>,$<NOT:$<COMPILE_LANGUAGE:CUDA>>>:-fno-gnu-unique>)
+  target_compile_options(${name} PRIVATE $<$<AND:$<CXX_COMPILER_ID:GNU>,$<NOT:$<COMPILE_LANGUAGE:CUDA>>>:-fno-gnu-unique>
+    $<$<AND:$<CXX_COMPILER_ID:GNU>,$<COMPILE_LANGUAGE:CUDA>>:-Xcompiler=-fno-gnu-unique>)
   target_link_options(${name} PRIVATE "-Wl,--version-script=${SDPIPE_PLUGIN_EXPORTS}")
   set_property(TARGET ${name} APPEND PROPERTY LINK_DEPENDS "${SDPIPE_PLUGIN_EXPORTS}")
   if(arg_TORCH)

@@ -65,10 +65,10 @@ typedef int32_t sdp_status;
 /* ------------------------------------------------------------------ tensor
  * Bit for bit the layout of DLPack's DLTensor, without its enum types.  The host
  * guarantees: ndim >= 1; shape and strides non-NULL; C-contiguous; byte_offset 0;
- * data aligned to 64 bytes; no output overlaps an input; one device per call.
- * Tensors on a GPU: it is the current device of the calling thread.  A plugin
- * without SDP_ON_CUDA gets none: in a run on a GPU, corruptions, samplers and models
- * with fit() are given copies in host memory, and a trained model is refused.      */
+ * data aligned to 64 bytes; no output overlaps an input; one device per call, except
+ * that fit() may have parameters on a GPU beside calibration data in host memory.
+ * Where tensors are on a GPU, it is the calling thread's current device.  A plugin without
+ * SDP_ON_CUDA gets copies in host memory there; if it is a trained model, it is refused. */
 typedef struct sdp_tensor {
   void *data;
   int32_t device_type; /* 1 CPU, 2 CUDA: DLPack's numbers   */

@@ -143,7 +143,7 @@ int check(Workspace& workspace, const CheckArguments& arguments) {
     print_cells(experiment);
     warn_of_counts(experiment);
   }
-  fmt::print("threads   {}, device {}, precision {}\n", at::get_num_threads(), describe(device_of(base)),
+  fmt::print("threads   {}, device {}, precision {}\n", at::get_num_threads(), describe(workspace.device(base)),
              base.run.text("precision"));
   return 0;
 }

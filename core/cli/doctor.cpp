@@ -21,12 +21,12 @@ void print_gpus() {
   const GpuSurvey& survey = gpu_survey();
   for (size_t i = 0; i < survey.gpus.size(); ++i) {
     const Gpu& gpu = survey.gpus[i];
-    fmt::print("{:<13} cuda:{}, {}, compute capability {}, {}\n", i == 0 ? "GPUs" : "", i, gpu.name, gpu.capability,
-               readable_memory(gpu.memory));
+    fmt::print("{:<13} cuda:{}, {}, compute capability {}.{}, {}\n", i == 0 ? "GPUs" : "", i, gpu.name, gpu.major,
+               gpu.minor, readable_memory(gpu.memory));
   }
   if (survey.gpus.empty()) fmt::print("GPUs          none: {}\n", survey.why_none);
-  if (!survey.runtime.empty()) {
-    fmt::print("CUDA          {}, the driver for {}, cuDNN {}, NCCL {}\n", survey.runtime, known(survey.driver),
+  if (!survey.gpus.empty()) {
+    fmt::print("CUDA          {}, the driver's {}, cuDNN {}, NCCL {}\n", survey.runtime, survey.driver,
                known(survey.cudnn), known(survey.nccl));
   }
   fmt::print("a run uses    {}, unless run.device says otherwise\n", describe(device_named("auto")));

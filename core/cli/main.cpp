@@ -266,6 +266,13 @@ int guarded_main(int argc, char** argv) {
   } catch (const c10::OutOfMemoryError& e) {
     log(LogLevel::error, out_of_memory(e.what_without_backtrace()));
     return static_cast<int>(Exit::run_failed);
+  } catch (const c10::Error& e) {  // of LibTorch; on a GPU it may be about work that was queued before
+    const std::string text = e.what_without_backtrace();
+    const bool is_of_gpu = text.find("CUDA") != std::string::npos;
+    log(LogLevel::error,
+        fmt::format("{}{}", text.substr(0, text.find('\n')),
+                    is_of_gpu ? "; run again with run.synchronous=true to learn whose work failed" : ""));
+    return static_cast<int>(Exit::run_failed);
   } catch (const std::system_error& e) {  // a file that cannot be read or written, the disk full
     log(LogLevel::error, e.what());
     return static_cast<int>(Exit::checkpoint);

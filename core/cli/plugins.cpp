@@ -32,6 +32,19 @@ void show(const Plugin& p) {
   if (d.example && *d.example) fmt::print("\nexample\n{}\n", d.example);
 }
 
+at::Device checked_device(const std::string& name) {
+  if (!is_device_name(name)) throw UsageError(fmt::format("--device must be cpu, cuda, cuda:N or auto, not {}", name));
+  try {
+    const at::Device device = device_named(name);
+    set_arithmetic({}, device);
+    work_on(device);
+    return device;
+  } catch (const RunError& e) {
+    const std::string reason = e.what();
+    throw UsageError(fmt::format("--device {}: {}", name, reason.substr(0, reason.find(';'))));
+  }
+}
+
 }  // namespace
 
 int plugins_list(Workspace& workspace, bool json) {
@@ -68,10 +81,7 @@ int plugins_show(Workspace& workspace, const std::string& id) {
 }
 
 int plugins_check(Workspace&, const std::filesystem::path& file, const std::string& device_name, bool json) {
-  if (!is_device_name(device_name))
-    throw UsageError(fmt::format("--device must be cpu, cuda, cuda:N or auto, not {}", device_name));
-  const at::Device device = device_named(device_name);
-  work_on(device);
+  const at::Device device = checked_device(device_name);
   Json list = Json::array();
   bool all_hold = true;
   for (const Plugin& plugin : load_library(file)) {

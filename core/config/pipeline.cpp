@@ -240,7 +240,7 @@ void check_capability(const Settings& run, const PluginChoice& choice, std::vect
   const bool is_trained = d.kind == SDP_KIND_MODEL && !SDP_HAS(d.model, sdp_model_vt, fit);
   const Settings::Entry* device = run.find("device");
   const std::string name = device ? std::get<std::string>(device->value) : "";
-  if (is_trained && name.starts_with("cuda") && !(d.devices & SDP_ON_CUDA))
+  if (is_trained && is_device_name(name) && name.starts_with("cuda") && !(d.devices & SDP_ON_CUDA))
     refuse(fmt::format("device = \"{}\"", name), "CUDA; set run.device = \"cpu\"");
 }
 

@@ -4,19 +4,27 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <set>
+#include <string_view>
 
 #include "core/base/error.hpp"
 #ifdef SDPIPE_CUDA
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
+#ifndef SDPIPE_SIMULATED_CUDA
+#include <c10/cuda/CUDAStream.h>
+#endif
 #endif
 
 namespace sdpipe {
 namespace {
+
+constexpr std::string_view cuda_out_of_memory = "CUDA out of memory. ";
+constexpr int least_capability = 8;  // of the kernels in this build
 
 constexpr const char* use_the_cpu = "set run.device = \"cpu\" to compute on the CPU";
 
@@ -49,7 +57,7 @@ std::string nccl_version() {
 // 91002 -> "9.10.2"
 std::string cudnn_version() {
   if (!at::detail::getCUDAHooks().hasCuDNN()) return "";
-  const long version = at::detail::getCUDAHooks().versionRuntimeCuDNN();
+  const long version = at::detail::getCUDAHooks().versionCuDNN();
   return fmt::format("{}.{}.{}", version / 10000, version % 10000 / 100, version % 100);
 }
 
@@ -66,17 +74,18 @@ GpuSurvey survey() {
   }
   for (int i = 0; i < count; ++i) {
     cudaDeviceProp p;
-    if (cudaGetDeviceProperties(&p, i) != cudaSuccess) continue;
-    found.gpus.push_back({p.name, fmt::format("{}.{}", p.major, p.minor), p.totalGlobalMem});
+    const bool is_known = cudaGetDeviceProperties(&p, i) == cudaSuccess;
+    found.gpus.push_back(is_known ? Gpu{p.name, p.major, p.minor, p.totalGlobalMem} : Gpu{"unknown"});
   }
   found.cudnn = cudnn_version();
   found.nccl = nccl_version();
   return found;
 }
 
-// CUDA starts on a GPU with the first call that needs it, and fails there where another process holds it.
+// CUDA starts on a GPU with the first call that needs it, and that call fails where another process holds the GPU.
 void start(at::Device device) {
-  const cudaError_t error = cudaFree(nullptr);
+  cudaError_t error = cudaSetDevice(device.index());
+  if (error == cudaSuccess) error = cudaFree(nullptr);
   if (error == cudaSuccess) return;
   cudaGetLastError();
   if (error == cudaErrorDevicesUnavailable) {
@@ -85,16 +94,21 @@ void start(at::Device device) {
         "\"cuda:N\", or {}",
         describe(device), use_the_cpu));
   }
-  if (error == cudaErrorMemoryAllocation) throw RunError(out_of_memory("CUDA cannot start on " + describe(device)));
-  throw RunError(fmt::format("{} cannot be used: {}; {}", describe(device), cudaGetErrorString(error), use_the_cpu));
+  if (error == cudaErrorMemoryAllocation) {
+    throw RunError(
+        fmt::format("other processes hold the memory of {}; wait for them, choose another with run.device = "
+                    "\"cuda:N\", or {}",
+                    describe(device), use_the_cpu));
+  }
+  throw RunError(fmt::format("{}, cannot be used: {}; {}", describe(device), cudaGetErrorString(error), use_the_cpu));
 }
 
 #else
 
 GpuSurvey survey() {
   GpuSurvey none;
-  none.why_none = fmt::format("this program was built without CUDA; build it with ./script/build --cuda, or {}",
-                              use_the_cpu);
+  none.why_none =
+      fmt::format("this program was built without CUDA; build it with ./script/build --cuda, or {}", use_the_cpu);
   return none;
 }
 
@@ -113,7 +127,19 @@ int number_in(const std::string& text) {
   return number;
 }
 
-std::atomic<bool> synchronous{false};
+bool has_kernels(const Gpu& gpu) { return gpu.major >= least_capability; }
+
+std::string lacks_kernels(size_t number, const Gpu& gpu) {
+  return fmt::format("cuda:{}, {}, has compute capability {}.{}, and this build has kernels for {}.0 and newer", number,
+                     gpu.name, gpu.major, gpu.minor, least_capability);
+}
+
+std::atomic<bool> synchronous{false}, models_may_use_tf32{false};
+
+void allow_tf32(bool allowed) {
+  at::globalContext().setAllowTF32CuBLAS(allowed);
+  at::globalContext().setAllowTF32CuDNN(allowed);
+}
 
 }  // namespace
 
@@ -126,52 +152,88 @@ bool is_device_name(const std::string& text) {
   return text == "auto" || text == "cpu" || text == "cuda" || number_in(text) >= 0;
 }
 
+std::string why_not_on_a_gpu() {
+  const std::vector<Gpu>& gpus = gpu_survey().gpus;
+  return gpus.empty() ? gpu_survey().why_none.substr(0, gpu_survey().why_none.find(';')) : lacks_kernels(0, gpus[0]);
+}
+
 at::Device device_named(const std::string& text) {
-  const size_t count = text == "cpu" ? 0 : gpu_survey().gpus.size();
-  if (text == "cpu" || (text == "auto" && count == 0)) return at::kCPU;
-  if (count == 0) throw RunError(gpu_survey().why_none);
-  const int number = text == "auto" || text == "cuda" ? 0 : number_in(text);
-  if (static_cast<size_t>(number) >= count) {
-    throw RunError(fmt::format("this machine has {}; set run.device to \"cuda:{}\" or a lower number",
-                               count == 1 ? "1 GPU, cuda:0" : fmt::format("{} GPUs, cuda:0 to cuda:{}", count, count - 1),
-                               count - 1));
+  if (text == "cpu") return at::kCPU;
+  const std::vector<Gpu>& gpus = gpu_survey().gpus;
+  if (text == "auto") {
+    const auto first = std::find_if(gpus.begin(), gpus.end(), has_kernels);
+    if (first == gpus.end()) return at::kCPU;
+    return {at::kCUDA, static_cast<at::DeviceIndex>(first - gpus.begin())};
   }
+  if (gpus.empty()) throw RunError(gpu_survey().why_none);
+  const auto number = text == "cuda" ? size_t{0} : static_cast<size_t>(number_in(text));
+  if (number >= gpus.size()) {
+    throw RunError(gpus.size() == 1
+                       ? std::string("this machine has 1 GPU; set run.device to \"cuda:0\"")
+                       : fmt::format("this machine has {} GPUs; set run.device to one of \"cuda:0\" to \"cuda:{}\"",
+                                     gpus.size(), gpus.size() - 1));
+  }
+  if (!has_kernels(gpus[number]))
+    throw RunError(fmt::format("{}; {}", lacks_kernels(number, gpus[number]), use_the_cpu));
   return {at::kCUDA, static_cast<at::DeviceIndex>(number)};
 }
 
-std::string describe(at::Device device) {
-  if (!device.is_cuda()) return "the CPU";
-  const auto number = static_cast<size_t>(std::max<int>(device.index(), 0));
+namespace {
+size_t number_of(at::Device device) { return static_cast<size_t>(std::max<int>(device.index(), 0)); }
+
+std::string name_of(at::Device device) {
   const std::vector<Gpu>& gpus = gpu_survey().gpus;
-  return fmt::format("GPU {}, {}", number, number < gpus.size() ? gpus[number].name : "unknown");
+  return number_of(device) < gpus.size() ? gpus[number_of(device)].name : "unknown";
+}
+}  // namespace
+
+std::string kind_of(at::Device device) { return device.is_cuda() ? "a GPU, " + name_of(device) : "the CPU"; }
+
+std::string describe(at::Device device) {
+  return device.is_cuda() ? fmt::format("GPU {}, {}", number_of(device), name_of(device)) : kind_of(device);
 }
 
-void set_arithmetic(const Arithmetic& arithmetic) {
+void set_arithmetic(const Arithmetic& arithmetic, at::Device device) {
   at::Context& context = at::globalContext();
-  context.setAllowTF32CuBLAS(arithmetic.tf32);
-  context.setAllowTF32CuDNN(arithmetic.tf32);
+  models_may_use_tf32 = arithmetic.tf32;
+  allow_tf32(false);
   context.setBenchmarkCuDNN(!arithmetic.deterministic);
   context.setDeterministicCuDNN(arithmetic.deterministic);
+  // Of operators on a GPU; LibTorch's on the CPU repeat by themselves.
+  context.setDeterministicAlgorithms(arithmetic.deterministic && device.is_cuda(), /*warn_only=*/false);
+  context.setDeterministicFillUninitializedMemory(false);
   // cuBLAS looks at it when it starts; memory of its own for each stream makes its sums repeat.
   if (arithmetic.deterministic) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
 }
 
+ModelArithmetic::ModelArithmetic() {
+  if (models_may_use_tf32) allow_tf32(true);
+}
+ModelArithmetic::~ModelArithmetic() {
+  if (models_may_use_tf32) allow_tf32(false);
+}
+
 void work_on(at::Device device) {
   if (!device.is_cuda()) return;
-  cuda().setDevice(device);
   start(device);
+  cuda().setDevice(device);
   thread_local std::set<at::DeviceIndex> with_own_stream;
   if (with_own_stream.insert(device.index()).second) cuda().exchangeStream(cuda().getStreamFromGlobalPool(device));
 }
 
+#ifdef SDPIPE_CUDA
 void* current_stream(at::Device device) {
   if (!device.is_cuda()) return nullptr;
-  void* stream = cuda().getStream(device).native_handle();
-#ifdef SDPIPE_CUDA
-  if (!stream) return cudaStreamLegacy;  // the default stream by its other name
+#ifdef SDPIPE_SIMULATED_CUDA
+  void* stream = reinterpret_cast<void*>(cuda().getStream(device).id());
+#else
+  void* stream = c10::cuda::getCurrentCUDAStream(device.index()).stream();
 #endif
-  return stream;
+  return stream ? stream : cudaStreamLegacy;  // the default stream by its other name
 }
+#else
+void* current_stream(at::Device) { return nullptr; }
+#endif
 
 void set_synchronous(bool wanted) { synchronous = wanted; }
 bool is_synchronous() { return synchronous; }
@@ -193,15 +255,18 @@ void require_started(int code, const char* what) {
       what, reason));
 }
 
+bool says_out_of_memory(const std::string& reason) { return reason.starts_with(cuda_out_of_memory); }
+
 std::string out_of_memory(const std::string& reason) {
   // LibTorch's second sentence says what was asked for; what follows describes its allocator.
-  constexpr std::string_view first_sentence = "CUDA out of memory. ";
   std::string asked = reason.substr(0, reason.find('\n'));
-  if (asked.starts_with(first_sentence)) asked.erase(0, first_sentence.size());
+  if (says_out_of_memory(asked)) asked.erase(0, cuda_out_of_memory.size());
   return fmt::format(
-      "the GPU's memory is not enough: {}. Training needs less with a smaller train.batch; with train.accumulate, which "
-      "computes a batch in parts and gives the same result; with model.checkpoint = true; or with run.precision = "
-      "\"bfloat16\". Sampling and scores need less with a smaller sample.batch",
+      "the GPU's memory is not enough: {}. Training needs less with a larger train.accumulate, which computes a batch "
+      "in "
+      "more parts with the same result; a run that is begun anew, with --fresh, also with a smaller train.batch, with "
+      "model.checkpoint = true or with run.precision = \"bfloat16\". Sampling and scores need less with a smaller "
+      "sample.batch",
       asked.substr(0, asked.find(". ")));
 }
 

@@ -3,6 +3,7 @@
 
 #include "core/base/memory.hpp"
 #include "core/host/border.hpp"
+#include "core/host/gpu.hpp"
 
 namespace sdpipe {
 
@@ -150,6 +151,7 @@ at::Tensor Model::run_forward(const ModelCall& call, const at::Tensor& x_in, Kep
   const sdp_point point = call.at.view();
   const sdp_params params = call.params.view();
   const uint32_t flags = (call.train ? SDP_FWD_TRAIN : 0) | (saved ? SDP_FWD_SAVE : 0);
+  const ModelArithmetic as_it_may_round;
   std::unique_lock lock(serial_, std::defer_lock);
   if (plugin_.has(SDP_CAP_SERIAL)) lock.lock();
   context.require(plugin_.descriptor->model->forward(&context, self_.get(), &params, &point, x_view.get(), y_view.get(),
@@ -192,6 +194,7 @@ at::Tensor Model::vjp(const ModelCall& call, const at::Tensor& x_in, SavedForwar
   std::vector<sdp_tensor*> wanted(params_.size(), nullptr);
   for (size_t i = 0; gradients && i < wanted.size(); ++i)
     if (!params_[i].frozen) wanted[i] = gradients->pointers()[i];
+  const ModelArithmetic as_it_may_round;
   std::unique_lock lock(serial_, std::defer_lock);
   if (plugin_.has(SDP_CAP_SERIAL)) lock.lock();
   context.require(

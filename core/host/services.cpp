@@ -221,8 +221,10 @@ void sdp_ctx::require(sdp_status status, std::string_view what) {
   if (status == SDP_OK) return require_done(what);
   if (status == SDP_E_CANCELLED && scope.cancel && scope.cancel->load()) throw sdpipe::Cancelled();
   const std::string reason = failure.text.empty() ? fmt::format("status {} without a reason", status) : failure.text;
-  if (status == SDP_E_NOMEM && scope.device.is_cuda())
-    throw sdpipe::RunError(fmt::format("plugin \"{}\": {} failed: {}", plugin, what, sdpipe::out_of_memory(reason)));
+  if (status == SDP_E_NOMEM && sdpipe::says_out_of_memory(reason)) {
+    throw sdpipe::PluginFailure(
+        fmt::format("plugin \"{}\": {} failed: {}", plugin, what, sdpipe::out_of_memory(reason)), "");
+  }
   const std::string key = failure.param.empty() ? "" : fmt::format(" (parameter \"{}\")", failure.param);
   throw sdpipe::PluginFailure(fmt::format("plugin \"{}\": {} failed: {}{}", plugin, what, reason, key), failure.param);
 }

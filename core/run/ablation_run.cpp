@@ -280,7 +280,7 @@ AblationRun ablate_trained(Workspace& workspace, const fs::path& place, const st
       "here only [sampler], [sample], [[ablate]], run.threads and run.device can change";
   require_same_experiment(workspace, run, experiment, remedy);
   warn_of(warnings_of(experiment));
-  workspace.say_device(experiment.base);
+  workspace.begin_computing(experiment.base);
   try {
     return run_ablation(workspace, experiment, open_data(experiment.base), run);
   } catch (const Cancelled&) {

@@ -45,11 +45,11 @@ ExperimentRun run_experiment(Workspace& workspace, const Experiment& experiment,
   if (fs::exists(place)) const RunFolder not_in_use(place);  // said before all images are read
   const OpenedData data = open_data(experiment.base);
   require_images(experiment, data);  // before an old run is moved aside for one that cannot begin
+  workspace.begin_computing(experiment.base);
   if (fresh) {
     if (const fs::path aside = move_run_aside(place); !aside.empty())
       log_info(fmt::format("the old run is now {}", aside.string()));
   }
-  workspace.say_device(experiment.base);
   const RunFolder folder(place);
   // Another process may have begun or ended a run here meanwhile.
   require_same_experiment(workspace, place, experiment, remedy);

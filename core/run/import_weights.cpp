@@ -200,6 +200,7 @@ fs::path import_weights(Workspace& workspace, const Experiment& experiment, cons
   for (const Single& single : singles) require_residual(*single.pipeline);
   const WeightSource source = open_weights(what.source, what.raw);
   require_residual(source);
+  workspace.begin_computing(experiment.base);
   const auto images = std::shared_ptr<const Source>(open_source(data_options(experiment.base)));
   for (Single& single : singles) single.weights = fitted_to(*single.pipeline, source, sample_shape(images->shape()));
   tell(source, *singles.front().pipeline, singles.front().weights);

@@ -290,7 +290,7 @@ Restoration restore_run(Workspace& workspace, const fs::path& run, const std::ve
   try {
     const FoundRun found = find_run(workspace, run, overrides);
     warn_of(warnings_of(found.pipeline));
-    workspace.say_device(found.pipeline);
+    workspace.begin_computing(found.pipeline);
     return Restorer(workspace, found, request, checkpoint_of(found)).execute();
   } catch (const Cancelled&) {
     throw Stopped("stopped before the images were restored; nothing was written");

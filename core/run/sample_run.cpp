@@ -17,7 +17,7 @@ fs::path sample_run(Workspace& workspace, const fs::path& run, const std::vector
   const FoundRun found = find_run(workspace, run, overrides);
   const Pipeline& pipeline = found.pipeline;
   warn_of(warnings_of(pipeline));
-  workspace.say_device(pipeline);
+  workspace.begin_computing(pipeline);
   StoredCheckpoint checkpoint = checkpoint_of(found);
   const Model model = make_model(pipeline, stored_shape(checkpoint));
   const auto trained = load_trained(pipeline, std::move(checkpoint), model);

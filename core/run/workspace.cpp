@@ -35,26 +35,6 @@ Pipeline Workspace::load(const fs::path& file, const std::vector<std::string>& o
   return load_experiment(file, overrides).base;
 }
 
-namespace {
-
-// Said at the place of run.device, in the file or on the command line.
-void require_device(const Pipeline& pipeline) {
-  try {
-    device_of(pipeline);
-  } catch (const RunError& e) {
-    const std::string text = fmt::format("run.device = \"{}\": {}", pipeline.run.text("device"), e.what());
-    throw UsageError(Problem{pipeline.run.find("device")->where, text}.render());
-  }
-}
-
-std::string why_not_on_a_gpu(const Pipeline& pipeline) {
-  if (!gpu_survey().gpus.empty()) return fmt::format("model \"{}\" computes there alone", pipeline.model.plugin->id());
-  const std::string& reason = gpu_survey().why_none;
-  return reason.substr(0, reason.find(';'));
-}
-
-}  // namespace
-
 void Workspace::use(const Pipeline& pipeline) const {
   const int64_t threads = pipeline.run.integer("threads");
   // OMP_NUM_THREADS: what a job scheduler sets for the share of a machine that a job has.
@@ -62,17 +42,30 @@ void Workspace::use(const Pipeline& pipeline) const {
   const int available =
       std::getenv("OMP_NUM_THREADS") ? at_start : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   at::set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
-  set_arithmetic({pipeline.run.text("precision") == "tf32", pipeline.run.flag("deterministic")});
-  set_synchronous(pipeline.run.flag("synchronous"));
-  require_device(pipeline);
-  work_on(device_of(pipeline));
 }
 
-void Workspace::say_device(const Pipeline& pipeline) const {
-  const at::Device device = device_of(pipeline);
-  const std::string why =
-      device.is_cuda() || pipeline.run.text("device") != "auto" ? "" : fmt::format(": {}", why_not_on_a_gpu(pipeline));
-  log_info(fmt::format("computing on {}{}", describe(device), why));
+at::Device Workspace::device(const Pipeline& pipeline) const {
+  try {
+    return device_of(pipeline);
+  } catch (const RunError& e) {
+    const std::string text = fmt::format("run.device = \"{}\": {}", pipeline.run.text("device"), e.what());
+    throw UsageError(Problem{pipeline.run.find("device")->where, text}.render());
+  }
+}
+
+void Workspace::begin_computing(const Pipeline& pipeline) const {
+  const at::Device where = device(pipeline);
+  set_arithmetic({pipeline.run.text("precision") == "tf32", pipeline.run.flag("deterministic")}, where);
+  set_synchronous(pipeline.run.flag("synchronous"));
+  work_on(where);
+  if (gpu_survey().runtime.empty()) return;  // a program for the CPU alone has nothing to choose
+  std::string why;
+  if (where.is_cpu() && pipeline.run.text("device") == "auto") {
+    why = ": " + (device_named("auto").is_cpu()
+                      ? why_not_on_a_gpu()
+                      : fmt::format("model \"{}\" computes there alone", pipeline.model.plugin->id()));
+  }
+  log_info(fmt::format("computing on {}{}", describe(where), why));
 }
 
 void warn_of(const std::vector<Problem>& warnings) {

@@ -2,6 +2,8 @@
 // progress is shown. Results may point into its plugins, so they must not outlive it.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <atomic>
 #include <filesystem>
 #include <memory>
@@ -33,11 +35,14 @@ class Workspace {
   // variants, `load` returns what they vary.
   Experiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& overrides);
   Pipeline load(const std::filesystem::path& file, const std::vector<std::string>& overrides);
-  // Sets the threads, the device and the arithmetic that this pipeline asks for. Throws UsageError where there is no
-  // such GPU.
+  // Sets the threads that this pipeline asks for.
   void use(const Pipeline& pipeline) const;
-  // Logs where the work on this pipeline is done; for what trains, samples or restores.
-  void say_device(const Pipeline& pipeline) const;
+  // What its run.device means here. Throws UsageError at that key where there is no such GPU.
+  at::Device device(const Pipeline& pipeline) const;
+  // Before training, sampling or restoring: from now on this thread computes on the pipeline's device and with its
+  // arithmetic. A program that was built for GPUs logs which. Throws as device(), and RunError where the GPU cannot be
+  // used now.
+  void begin_computing(const Pipeline& pipeline) const;
 
   const std::filesystem::path& runs() const { return options_.runs; }
   // runs/NAME

@@ -49,7 +49,7 @@ TrainingState state_from(const std::string& text, const std::string& file) {
             j.at("window_steps"),
             j.at("failures"),
             j.at("threads"),
-            j.value("device", describe(at::kCPU))};
+            j.value("device", kind_of(at::kCPU))};
   } catch (const JsonError& e) {
     throw CheckpointError(fmt::format("{}: {}", file, e.what()));
   }
@@ -199,7 +199,7 @@ void TrainingLoop::begin(const std::atomic<bool>& stop, const NamedTensors* weig
   trained_ = std::make_unique<TrainedModel>(
       TrainedModel{process, std::move(prior), layout, std::move(ema), {}, std::move(parametrisation)});
   trained_->state.threads = at::get_num_threads();
-  trained_->state.device = describe(device_of(pipeline_));
+  trained_->state.device = kind_of(device_of(pipeline_));
   require_samplable();
   cut_log(folder_.metrics_file(), [](const std::string&) { return false; });
   // Fitted, and so complete; or a place to go back to from the first step on.
@@ -252,7 +252,7 @@ void TrainingLoop::resume(StoredCheckpoint checkpoint) {
                       "but not bit for bit the same",
                       state.threads, at::get_num_threads()));
     }
-    if (const std::string here = describe(device_of(pipeline_)); state.device != here) {
+    if (const std::string here = kind_of(device_of(pipeline_)); state.device != here) {
       log_warning(
           fmt::format("the checkpoint was written on {}, this process computes on {}: the rest of the run is "
                       "valid, but not bit for bit the same",
@@ -295,7 +295,7 @@ void TrainingLoop::train(const std::atomic<bool>& stop, const std::function<void
   if (state.images >= optimizer_.images) return;
   const Objective objective(*trained_->process, objective_options(*pipeline_.train));
   state.threads = at::get_num_threads();
-  state.device = describe(device_of(pipeline_));
+  state.device = kind_of(device_of(pipeline_));
   gradients_ = std::make_unique<FlatParameters>(trained_->layout, *params_);
   if (pipeline_.train->integer("accumulate") > 1)
     part_gradients_ = std::make_unique<FlatParameters>(trained_->layout, *params_);

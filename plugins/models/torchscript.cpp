@@ -27,6 +27,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -66,7 +67,8 @@ struct TorchScript : convention::Meaning {
  private:
   void probe(const sdp::Call& call, const sdp::Shape& sample) const;
 
-  std::shared_ptr<const jit::Module> module_;  // as in the file
+  std::shared_ptr<const std::string> bytes_;   // of the file
+  std::shared_ptr<const jit::Module> module_;  // as in it
   bool told_ = false;                          // of the condition
   Tensors tensors_;                            // of module_
 };
@@ -105,9 +107,11 @@ void replace_devices(torch::jit::Block& block, at::Device device) {
   }
 }
 
-// The network of `file` on `device`, with the floats of `own`: what is trained and set stays one tensor.
-jit::Module on_device(const std::string& file, const jit::Module& own, const Tensors& floats, at::Device device) {
-  jit::Module module = jit::load(file, device);
+// The network whose file holds `bytes`, on `device`, with the floats of `own`: what is trained and set stays one
+// tensor.
+jit::Module on_device(const std::string& bytes, const jit::Module& own, const Tensors& floats, at::Device device) {
+  std::istringstream stream(bytes);
+  jit::Module module = jit::load(stream, device);
   module.eval();
   const auto is_listed = [&](const at::Tensor& tensor) {
     const auto same = [&](const Entry& e) { return e.value().is_same(tensor); };
@@ -129,8 +133,14 @@ jit::Module on_device(const std::string& file, const jit::Module& own, const Ten
 // A copy of the network in the file, with what the adapter asks of a torch::nn::Module.
 class Network {
  public:
-  Network(const jit::Module& original, const convention::Meaning& meaning, const std::string& file, bool told)
-      : module_(copied(original)), meaning_(meaning), file_(file), told_(told), tensors_(tensors_of(module_)) {}
+  Network(const jit::Module& original, const convention::Meaning& meaning, const std::string& file,
+          std::shared_ptr<const std::string> bytes, bool told)
+      : module_(copied(original)),
+        meaning_(meaning),
+        file_(file),
+        bytes_(std::move(bytes)),
+        told_(told),
+        tensors_(tensors_of(module_)) {}
   const std::vector<Entry>& named_parameters() const { return tensors_.trained; }
   const std::vector<Entry>& named_buffers() const { return tensors_.frozen; }
 
@@ -146,9 +156,8 @@ class Network {
     std::vector<c10::IValue> inputs{x};
     if (told_) inputs.emplace_back(condition);
     if (!x.is_cuda() || file_.empty()) return module_.forward(std::move(inputs)).toTensor();
-    jit::Module there = module_on(x.device());
     try {
-      return there.forward(std::move(inputs)).toTensor();
+      return module_on(x.device()).forward(std::move(inputs)).toTensor();
     } catch (const c10::OutOfMemoryError&) {
       throw;
     } catch (const std::exception& e) {
@@ -169,13 +178,14 @@ class Network {
 
   jit::Module module_on(at::Device device) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!on_gpu_) on_gpu_ = on_device(file_, module_, tensors_, device);
+    if (!on_gpu_) on_gpu_ = on_device(*bytes_, module_, tensors_, device);
     return *on_gpu_;
   }
 
   jit::Module module_;
   convention::Meaning meaning_;
   std::string file_;
+  std::shared_ptr<const std::string> bytes_;  // of the file
   bool told_;
   Tensors tensors_;
   std::mutex mutex_;
@@ -184,9 +194,16 @@ class Network {
 
 [[noreturn]] void refuse(const sdp::Call& call, const std::string& text) { call.fail(text, "file"); }
 
-jit::Module loaded(const sdp::Call& call, const std::string& file) {
+std::string read(const sdp::Call& call, const std::string& file) {
   std::ifstream stream(file, std::ios::binary);
   if (!stream) refuse(call, "cannot open \"" + file + "\"");
+  std::ostringstream content;
+  content << stream.rdbuf();
+  return content.str();
+}
+
+jit::Module loaded(const sdp::Call& call, const std::string& file, const std::string& bytes) {
+  std::istringstream stream(bytes);
   try {
     return jit::load(stream, at::kCPU);
   } catch (const std::exception& e) {
@@ -255,7 +272,8 @@ bool takes_condition(const sdp::Call& call, const jit::Module& module, const std
 void TorchScript::prepare(sdp::Call& call, const sdp::Shape& sample) {
   if (sample.size() != 3) call.fail("torchscript works on images, samples of 3 axes (channel, height, width)");
   check_meaning(call);
-  jit::Module module = file.empty() ? stand_in() : loaded(call, file);
+  bytes_ = std::make_shared<const std::string>(file.empty() ? "" : read(call, file));
+  jit::Module module = file.empty() ? stand_in() : loaded(call, file, *bytes_);
   module.eval();
   tie(module);
   told_ = takes_condition(call, module, file);
@@ -295,7 +313,7 @@ void TorchScript::probe(const sdp::Call& call, const sdp::Shape& sample) const {
 }
 
 std::shared_ptr<Network> TorchScript::build(const sdp::Shape&) const {
-  return std::make_shared<Network>(*module_, *this, file, told_);
+  return std::make_shared<Network>(*module_, *this, file, bytes_, told_);
 }
 
 void TorchScript::init(const sdp::Draw&, const std::string& name, at::Tensor& p) const {

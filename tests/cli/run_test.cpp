@@ -254,8 +254,8 @@ TEST_CASE("what was trained cannot be changed when sampling") {
   const Outcome outcome = uninterrupted().sdpipe({"sample", "runs/tiny", "corruption.std_max=3"});
   CHECK(outcome.code == 2);
   CHECK(outcome.err ==
-        "error: corruption.std_max cannot be changed after training; here only [sampler], [sample] and run.threads "
-        "can\n");
+        "error: corruption.std_max cannot be changed after training; here only [sampler], [sample], run.threads and "
+        "run.device can\n");
 }
 
 TEST_CASE("a start that cannot be fitted to so few pictures is refused at its key, before the run begins") {

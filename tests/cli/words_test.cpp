@@ -96,6 +96,17 @@ TEST_CASE("a plugin that cannot be loaded exits with 3, missing data with 4, no 
                 "nowhere is neither a run's folder (with resolved.toml in it) nor a checkpoint of one");
 }
 
+TEST_CASE("a program without CUDA that is asked for a GPU says how to get one, and makes nothing") {
+  const Workplace place;
+  const Outcome outcome = place.sdpipe({"run", "tiny.toml", "run.device=cuda"});
+  CHECK(outcome.code == 2);
+  CHECK(outcome.err ==
+        "error: <command line>#1:1:12: run.device = \"cuda\": this program was built without CUDA; build it with "
+        "./script/build --cuda, or set run.device = \"cpu\" to compute on the CPU\n"
+        "  1 | run.device=cuda\n    |            ^\n");
+  CHECK_FALSE(fs::exists(place / "runs"));
+}
+
 TEST_CASE("check prints the plan and creates nothing") {
   const Workplace own;
   const Outcome outcome = own.sdpipe({"check", "tiny.toml"});
@@ -107,7 +118,7 @@ TEST_CASE("check prints the plan and creates nothing") {
                            "model     unet, 9,153 parameters\n",
                            "train     1,600 images in 200 batches of 8, loss at clean with weight uniform\n",
                            "sample    9 images by ancestral, 4 steps, 4 evaluations each, prior mixture\n",
-                           "threads   1, device cpu, precision float32\n"}) {
+                           "threads   1, device the CPU, precision float32\n"}) {
     CAPTURE(line, outcome.out);
     CHECK(contains(outcome.out, line));
   }

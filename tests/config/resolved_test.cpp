@@ -28,8 +28,10 @@ TEST_CASE("The resolved form holds every value") {
 name = "a"
 seed = 1
 threads = 0
-device = "cpu"
+device = "auto"
 precision = "float32"
+deterministic = true
+synchronous = false
 
 [data]
 type = "idx"

@@ -224,20 +224,19 @@ a.toml:15:6: table "blur": "to" must be a float >= 0 and <= 1, not 2
 
 1 problem in a.toml)"},
 
-    {"a device that the plugins cannot use", "seed = 1", "device = \"cuda\"",
-     R"(a.toml:8:1: corruption "blur" cannot be used with run.device = "cuda": it does not offer CUDA
-  8 | [corruption]
-    | ^
-
-a.toml:18:1: model "net" cannot be used with run.device = "cuda": it does not offer CUDA
+    {"a device that a trained model cannot use, though corruptions and samplers can", "seed = 1", "device = \"cuda\"",
+     R"(a.toml:18:1: model "net" cannot be used with run.device = "cuda": it does not offer CUDA; set run.device = "cpu"
   18 | [model]
      | ^
 
-a.toml:25:1: sampler "step" cannot be used with run.device = "cuda": it does not offer CUDA
-  25 | [sampler]
-     | ^
+1 problem in a.toml)"},
 
-3 problems in a.toml)"},
+    {"a device that there is not", "seed = 1", "device = \"cuda:x\"",
+     R"(a.toml:2:10: table "run": parameter "device" must be "auto", "cpu", "cuda" or "cuda:N" with the number N of a GPU, not "cuda:x"
+  2 | device = "cuda:x"
+    |          ^
+
+1 problem in a.toml)"},
 
     {"tables in tables beyond all measure", "seed = 1",
      "seed = 1\n"

@@ -8,10 +8,10 @@
 
 #include "core/abi/plugin.hpp"
 #include "core/config/example.hpp"
-#include "core/host/conformance.hpp"
 #include "core/data/source.hpp"
 #include "core/diffusion/assembly.hpp"
 #include "core/diffusion/calibration.hpp"
+#include "core/host/conformance.hpp"
 #include "core/host/gpu.hpp"
 #include "tests/plugins/parity.hpp"
 #include "tests/run/place.hpp"
@@ -27,11 +27,13 @@ const at::Device gpu(at::kCUDA, 0), other_gpu(at::kCUDA, 1);
 struct Found {
   int32_t device_type = 0, current = -1;
   void* stream = nullptr;
+  bool may_round = false;  // to TF32
 };
 Found found;
 
 void look(const sdp::Call& call, const sdp_tensor& x) {
-  found = {x.device_type, c10::impl::VirtualGuardImpl(at::kCUDA).getDevice().index(), call.stream()};
+  found = {x.device_type, c10::impl::VirtualGuardImpl(at::kCUDA).getDevice().index(), call.stream(),
+           at::globalContext().allowTF32CuDNN() && at::globalContext().allowTF32CuBLAS()};
 }
 
 struct LookingCorruption {
@@ -75,12 +77,12 @@ const std::vector<Plugin>& looking_plugins() {
     sdp_ctx context("looking");
     auto schedule = sdp::schedule<LookingSchedule>("looking_schedule", "1.0.0", "A test's");
     schedule.caps(SDP_CAP_FILLS_LEVEL);
-    const sdp_library* library = sdp::detail::library(
-        &host_services(), &context, "Apache-2.0", "",
-        sdp::corruption<LookingCorruption>("looking", "1.0.0", "A test's").devices(SDP_ON_CUDA),
-        sdp::corruption<LookingCorruptionOnCpu>("looking_on_cpu", "1.0.0", "A test's"),
-        sdp::model<LookingModel>("looking_model", "1.0.0", "A test's").devices(SDP_ON_CUDA),
-        sdp::model<LookingModelOnCpu>("looking_model_on_cpu", "1.0.0", "A test's"), schedule);
+    const sdp_library* library =
+        sdp::detail::library(&host_services(), &context, "Apache-2.0", "",
+                             sdp::corruption<LookingCorruption>("looking", "1.0.0", "A test's").devices(SDP_ON_CUDA),
+                             sdp::corruption<LookingCorruptionOnCpu>("looking_on_cpu", "1.0.0", "A test's"),
+                             sdp::model<LookingModel>("looking_model", "1.0.0", "A test's").devices(SDP_ON_CUDA),
+                             sdp::model<LookingModelOnCpu>("looking_model_on_cpu", "1.0.0", "A test's"), schedule);
     std::vector<Plugin> plugins;
     for (uint32_t i = 0; i < library->n_items; ++i) plugins.push_back({library->items[i], "tests/device", "", {}});
     return plugins;
@@ -135,7 +137,9 @@ TEST_CASE("A trained model for the CPU alone is refused on a GPU, with the reaso
   const Model model(looking("looking_model_on_cpu"), {}, shape);
   ParamSet params({at::ones({3})});
   const Points at = points({0.5, 1});
-  CHECK(failure([&] { model.forward({params, at}, ones_on(gpu)); }) ==
+  CHECK(failure([&] {
+          model.forward({params, at}, ones_on(gpu));
+        }) ==
         "plugin \"looking_model_on_cpu\" computes on the CPU alone, and trained models have to compute on the run's "
         "device; set run.device = \"cpu\"");
 }
@@ -153,7 +157,7 @@ TEST_CASE("Calibration data is in host memory in a run on a GPU too") {
 }
 
 TEST_CASE("Every built-in plugin keeps the laws of its kind on a GPU, where it computes what it computes on the CPU") {
-  Place place;
+  Place place(all_samplers);
   for (const Plugin& plugin : place.workspace.registry().plugins()) {
     if (plugin.kind() == SDP_KIND_SCHEDULE) continue;
     const SampleShape small = plugin.kind() == SDP_KIND_MODEL ? SampleShape{3, 8, 8} : SampleShape{3, 8, 6};
@@ -178,30 +182,49 @@ TEST_CASE("A network in a TorchScript file computes on a GPU, with what it holds
   }
 }
 
-TEST_CASE("float32 means float32 on a GPU, tf32 lets it round, and equal runs give equal bits unless told otherwise") {
+TEST_CASE("float32 means float32 on a GPU, and tf32 lets a model round, not the host") {
   Place place;
-  place.load({"run.device=cuda"});
-  CHECK_FALSE(at::globalContext().allowTF32CuDNN());
-  CHECK_FALSE(at::globalContext().allowTF32CuBLAS());
-  CHECK(at::globalContext().deterministicCuDNN());
-  CHECK_FALSE(at::globalContext().benchmarkCuDNN());
+  const Model model(looking("looking_model"), {}, shape);
+  ParamSet params({at::ones({3}, at::TensorOptions(at::kFloat).device(gpu))});
+  const Points at = points({0.5, 1});
+  const auto corruption = make_plugin_corruption(looking("looking"), {}, shape);
+  const auto may_round = [&](const std::string& precision) {
+    place.workspace.begin_computing(place.load({"run.device=cuda", "run.precision=" + precision}).base);
+    corruption->apply(at, ones_on(gpu));
+    CHECK_FALSE(found.may_round);
+    model.forward({params, at}, ones_on(gpu));
+    return found.may_round;
+  };
+  CHECK_FALSE(may_round("float32"));
+  CHECK(may_round("tf32"));
+  CHECK_FALSE(may_round("float32"));
+}
+
+TEST_CASE("Equal runs give equal bits on a GPU, unless the pipeline says otherwise") {
+  Place place;
+  at::Context& context = at::globalContext();
+  place.workspace.begin_computing(place.load({"run.device=cuda"}).base);
+  CHECK(context.deterministicCuDNN());
+  CHECK(context.deterministicAlgorithms());
+  CHECK_FALSE(context.deterministicAlgorithmsWarnOnly());
+  CHECK_FALSE(context.benchmarkCuDNN());
   CHECK(std::string(std::getenv("CUBLAS_WORKSPACE_CONFIG")) == ":4096:8");
-  place.load({"run.device=cuda", "run.precision=tf32", "run.deterministic=false"});
-  CHECK(at::globalContext().allowTF32CuDNN());
-  CHECK(at::globalContext().allowTF32CuBLAS());
-  CHECK_FALSE(at::globalContext().deterministicCuDNN());
-  CHECK(at::globalContext().benchmarkCuDNN());
-  place.load();
+  place.workspace.begin_computing(place.load({"run.device=cuda", "run.deterministic=false"}).base);
+  CHECK_FALSE(context.deterministicCuDNN());
+  CHECK_FALSE(context.deterministicAlgorithms());
+  CHECK(context.benchmarkCuDNN());
+  place.workspace.begin_computing(place.load({"run.device=cpu"}).base);
+  CHECK_FALSE(context.deterministicAlgorithms());
 }
 
 TEST_CASE("A workspace that computes on a GPU has a stream of its own there") {
   Place place;
-  place.load({"run.device=cuda:1"});
+  place.workspace.begin_computing(place.load({"run.device=cuda:1"}).base);
   const c10::impl::VirtualGuardImpl cuda(at::kCUDA);
   CHECK(cuda.getDevice() == other_gpu);
   CHECK(cuda.getStream(other_gpu) != cuda.getDefaultStream(other_gpu));
   CHECK(current_stream(at::kCPU) == nullptr);
-  place.load({"run.device=cuda:0"});
+  place.workspace.begin_computing(place.load({"run.device=cuda:0"}).base);
 }
 
 }  // namespace sdpipe::testing

@@ -17,6 +17,7 @@
 #include "core/run/sample_run.hpp"
 #include "core/training/tensors.hpp"
 #include "tests/run/place.hpp"
+#include "tests/simulated_cuda/simulated_cuda.hpp"
 #include "tests/training/capture.hpp"
 
 #include "tests/catch.h"  // last: LibTorch defines a CHECK of its own
@@ -141,15 +142,15 @@ TEST_CASE("A run goes on on another device, and says that it does") {
     said = captured.text();
   }
   set_log_level(LogLevel::error);
-  CHECK(contains(said,
-                 "the checkpoint was written on the CPU, this process computes on GPU 0, simulated: the rest of the run "
-                 "is valid, but not bit for bit the same"));
+  CHECK(
+      contains(said,
+               "the checkpoint was written on the CPU, this process computes on a GPU, simulated: the rest of the run "
+               "is valid, but not bit for bit the same"));
   CHECK(difference_of_weights(both, cpu) <= rounding);
 }
 
 TEST_CASE("Every sampler draws on a GPU what it draws on the CPU, those that compute on the CPU alone too") {
-  Place place({"naive", "momentum", "ancestral", "ddim", "multistep", "ancestral_multistep", "heun", "euler", "churn",
-               "langevin"});
+  Place place(all_samplers);
   const fs::path run = run_experiment(place.workspace, place.load(on("cpu", "cpu")), false, false).folder;
   int samplers = 0;
   for (const Plugin& plugin : place.workspace.registry().plugins()) {
@@ -246,7 +247,9 @@ TEST_CASE("Models that are fitted on the CPU alone serve a run on a GPU through 
 TEST_CASE("The second GPU does what the first one does, and nothing of it is done on the first") {
   Place place;
   const fs::path first = run_experiment(place.workspace, place.load(on("cuda:0", "first")), false, false).folder;
+  const size_t before = simulated_cuda::allocations(0);
   const fs::path second = run_experiment(place.workspace, place.load(on("cuda:1", "second")), false, false).folder;
+  CHECK(simulated_cuda::allocations(0) == before);
   CHECK(weights(first).size() > 0);
   CHECK(difference_of_weights(second, first) == 0);
   CHECK(contains(read_file(second / "manifest.json"), "\"device\": \"GPU 1, simulated\""));

@@ -1,4 +1,4 @@
-#include "core/host/services.hpp"
+#include "core/host/arithmetic.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>

@@ -1,4 +1,5 @@
-// What the library of the engine is tested with: a workspace in a folder of its own, with a small pipeline and its data.
+// What the library of the engine is tested with: a workspace in a folder of its own, with a small pipeline and its
+// data.
 #pragma once
 
 #include <set>
@@ -9,6 +10,9 @@
 #include "tests/temporary_folder.hpp"
 
 namespace sdpipe::testing {
+
+inline const std::set<std::string> all_samplers = {"naive", "momentum", "ancestral", "ddim",     "multistep",
+                                                   "heun",  "euler",    "churn",     "langevin", "ancestral_multistep"};
 
 // A program's folder with tiny.toml, its data and a flag to stop its work.
 struct Place {
@@ -38,7 +42,8 @@ struct Place {
   TemporaryFolder folder;
   std::atomic<bool> stop{false};
   Workspace workspace{
-      {.plugin_files = plugins(samplers), .runs = folder / "runs", .progress = heard(), .command_line = {"a program"}}, stop};
+      {.plugin_files = plugins(samplers), .runs = folder / "runs", .progress = heard(), .command_line = {"a program"}},
+      stop};
 
  private:
   ProgressOptions heard() {
@@ -52,13 +57,13 @@ struct Place {
 
   // All but the samplers, of which a report compares every one that there is.
   static std::vector<fs::path> plugins(const std::set<std::string>& samplers) {
-    std::set<std::string> left_out = {"naive", "momentum", "ancestral", "ddim", "multistep", "ancestral_multistep",
-                                      "heun",  "euler",    "churn",     "langevin"};
+    std::set<std::string> left_out = all_samplers;
     for (const std::string& id : samplers) left_out.erase(id);
     std::vector<fs::path> files;
     for (const auto& entry : fs::directory_iterator(SDPIPE_BUILD_DIR "/plugins")) {
       const std::string name = entry.path().filename().string();
-      if (name.ends_with(".sdp.so") && !left_out.contains(name.substr(0, name.find('.')))) files.push_back(entry.path());
+      if (name.ends_with(".sdp.so") && !left_out.contains(name.substr(0, name.find('.'))))
+        files.push_back(entry.path());
     }
     return files;
   }

@@ -5,9 +5,9 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <cuda_runtime_api.h>
 #include <algorithm>
 #include <cstdlib>
-#include <cuda_runtime_api.h>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -31,8 +31,8 @@ enum class State { runs, at_block_barrier, at_warp_barrier, ended };
 
 // A stack on which one simulated thread after the other runs, until one of them has to wait: then the stack is its own.
 struct Fiber {
-  char* stack = static_cast<char*>(
-      mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  char* stack =
+      static_cast<char*>(mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   ucontext_t context;
   jmp_buf place;
   bool has_begun = false;
@@ -46,8 +46,8 @@ struct Thread {
   Place place;
   State state = State::runs;
   Fiber* fiber = nullptr;
-  int line = 0;             // of the barrier that it waits at
-  unsigned exchanges = 0;   // that it has taken part in
+  int line = 0;            // of the barrier that it waits at
+  unsigned exchanges = 0;  // that it has taken part in
 };
 
 class Order {
@@ -311,6 +311,12 @@ cudaError_t cudaGetDevice(int* device) {
   return there_are_gpus();
 }
 
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= simulated_cuda::n_devices()) return cudaErrorInvalidDevice;
+  simulated_cuda::set_current_device(device);
+  return cudaSuccess;
+}
+
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = simulated_cuda::n_devices();
   return there_are_gpus();
@@ -318,7 +324,8 @@ cudaError_t cudaGetDeviceCount(int* count) {
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= simulated_cuda::n_devices()) return cudaErrorInvalidDevice;
-  *properties = {"simulated", simulated_cuda::memory_size(), 9, 0};
+  const char* capability = std::getenv("SIMULATED_CUDA_CAPABILITY");
+  *properties = {"simulated", simulated_cuda::memory_size(), capability ? std::atoi(capability) : 9, 0};
   return cudaSuccess;
 }
 

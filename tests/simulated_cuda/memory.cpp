@@ -31,7 +31,7 @@ struct Block {
 class Memory {
  public:
   Memory() : key_(pkey_alloc(0, PKEY_DISABLE_ACCESS)) {
-    if (key_ < 0)
+    if (key_ < 0 && std::getenv("SIMULATED_CUDA_TRACE"))
       std::fprintf(stderr, "simulated CUDA: no protection keys here, mprotect in their place\n");
   }
 
@@ -39,14 +39,14 @@ class Memory {
     const std::lock_guard lock(mutex_);
     if (in_use_ + bytes > memory_size()) return nullptr;
     const size_t used = rounded_up(bytes, alignment), size = rounded_up(used, page);
-    char* mapped =
-        static_cast<char*>(mmap(nullptr, size + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    char* mapped = static_cast<char*>(mmap(nullptr, size + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (mapped == MAP_FAILED) return nullptr;
     mprotect(mapped, size, PROT_READ | PROT_WRITE);
     std::memset(mapped, 0xFF, size);  // NaN in every type of floats
     char* first = mapped + (size - used);
     blocks_[first] = {mapped, size, bytes};
     in_use_ += bytes;
+    ++allocations_;
     if (key_ >= 0)
       pkey_mprotect(mapped, size, PROT_READ | PROT_WRITE, key_);
     else if (opened_ == 0)
@@ -80,6 +80,11 @@ class Memory {
     if (--opened_ == 0) protect_all(PROT_NONE);
   }
 
+  size_t allocations() {
+    const std::lock_guard lock(mutex_);
+    return allocations_;
+  }
+
   size_t in_use() {
     const std::lock_guard lock(mutex_);
     return in_use_;
@@ -93,7 +98,7 @@ class Memory {
   const int key_;
   std::mutex mutex_;
   std::map<char*, Block> blocks_;
-  size_t in_use_ = 0;
+  size_t in_use_ = 0, allocations_ = 0;
   int opened_ = 0;
 };
 
@@ -111,7 +116,7 @@ int n_devices() {
   static const int n = [] {
     const char* wanted = std::getenv("SIMULATED_CUDA_GPUS");
     if (!wanted || std::string_view(wanted) == "busy") return 1;
-    return std::min(std::atoi(wanted), most_devices);  // 0 of another word
+    return std::min(std::atoi(wanted), most_devices);  // atoi gives 0 for any other word
   }();
   return n;
 }
@@ -133,6 +138,7 @@ Access::~Access() {
 
 void* allocate(int device, size_t bytes) { return memory_of(device).allocate(bytes); }
 void release(int device, void* memory) { memory_of(device).release(memory); }
+size_t allocations(int device) { return memory_of(device).allocations(); }
 size_t memory_in_use(int device) { return memory_of(device).in_use(); }
 
 }  // namespace simulated_cuda

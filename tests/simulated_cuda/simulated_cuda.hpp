@@ -2,7 +2,8 @@
 // own copies and kernels can touch. It is a library that stands in for libtorch_cuda.so and CUDA's runtime in builds
 // with SDPIPE_SIMULATED_CUDA.
 //
-//   memory     Each tensor has pages of its own behind a protection key (pkeys(7)) that a thread holds only inside a copy
+//   memory     Each tensor has pages of its own behind a protection key (pkeys(7)) that a thread holds only inside a
+//   copy
 //              or a kernel. Any other access, of the host, of LibTorch or of a plugin, ends in SIGSEGV, and so does one
 //              past the end, for a page that cannot be touched follows. Fresh memory is NaN; freed memory is unmapped.
 //   operators  LibTorch's operators run on copies in host memory (at::native::cpu_fallback); views alias.
@@ -17,6 +18,7 @@
 //   SIMULATED_CUDA_GPUS     how many there are (default 1), "none", "no_driver", or "busy": one that
 //                           another process holds
 //   SIMULATED_CUDA_MEMORY   bytes of each (default 8 GiB)
+//   SIMULATED_CUDA_CAPABILITY  the first digit of their compute capability (default 9)
 //   SIMULATED_CUDA_SHARED   bytes of shared memory of a block (default 227 KiB)
 //   SIMULATED_CUDA_ORDER    of threads and blocks: "forward", or a seed (default 1)
 //   SIMULATED_CUDA_STREAMS  "deferred": work waits until somebody waits for it
@@ -54,5 +56,7 @@ void set_order(unsigned seed);
 
 // Bytes of the device's memory that are in use.
 size_t memory_in_use(int device);
+// How many tensors have been allocated there so far.
+size_t allocations(int device);
 
 }  // namespace simulated_cuda

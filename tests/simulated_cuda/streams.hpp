@@ -1,5 +1,6 @@
 // Streams and events. Work on one stream is done in its order. It is done when it is queued or, where work is deferred,
-// when somebody waits for it: the host for a stream, one stream for an event of another, an operator for its own stream.
+// when somebody waits for it: the host for a stream, one stream for an event of another, an operator for its own
+// stream.
 #pragma once
 
 #include <cstdint>

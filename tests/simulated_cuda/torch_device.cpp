@@ -149,8 +149,8 @@ class PinnedAllocator final : public c10::Allocator {
 
 StreamId id_of(const c10::Stream& stream) { return {static_cast<int>(stream.device_index()), stream.id()}; }
 c10::Stream stream_of(const StreamId& id) {
-  return c10::Stream(c10::Stream::UNSAFE,
-                     c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(id.device)), id.number);
+  return c10::Stream(c10::Stream::UNSAFE, c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(id.device)),
+                     id.number);
 }
 
 class Guard final : public c10::impl::DeviceGuardImplInterface {
@@ -277,8 +277,8 @@ at::Tensor empty(c10::IntArrayRef size, std::optional<c10::ScalarType> dtype, st
 at::Tensor empty_strided(c10::IntArrayRef size, c10::IntArrayRef stride, std::optional<c10::ScalarType> dtype,
                          std::optional<c10::Layout>, std::optional<c10::Device> device, std::optional<bool>) {
   const OnDevice there(device);
-  return at::detail::empty_strided_generic(size, stride, &device_allocator,
-                                           c10::DispatchKeySet(c10::DispatchKey::CUDA), c10::dtype_or_default(dtype));
+  return at::detail::empty_strided_generic(size, stride, &device_allocator, c10::DispatchKeySet(c10::DispatchKey::CUDA),
+                                           c10::dtype_or_default(dtype));
 }
 
 bool is_here(const at::Tensor& t) { return t.device().is_cuda(); }

@@ -3,7 +3,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/core/DeviceGuard.h>
+#ifdef SDPIPE_SIMULATED_CUDA
 #include <c10/core/impl/VirtualGuardImpl.h>
+#else
+#include <c10/cuda/CUDAStream.h>
+#endif
 
 #include <limits>
 
@@ -13,9 +17,13 @@ namespace sdpipe::nn {
 
 namespace {
 
-// LibTorch's current stream, without CUDA's headers.
+// LibTorch's, on this thread.
 void* current_stream(const at::Tensor& x) {
-  return c10::impl::VirtualGuardImpl(at::kCUDA).getStream(x.device()).native_handle();
+#ifdef SDPIPE_SIMULATED_CUDA
+  return reinterpret_cast<void*>(c10::impl::VirtualGuardImpl(at::kCUDA).getStream(x.device()).id());
+#else
+  return c10::cuda::getCurrentCUDAStream(x.get_device()).stream();
+#endif
 }
 
 void require_started(int code) {
