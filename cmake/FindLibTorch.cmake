@@ -5,7 +5,8 @@
 # looked at then); CMAKE_PREFIX_PATH (the zip of the LibTorch site, conda); the `torch` that python3 imports;
 # the environment that script/bootstrap made; a distribution's package.
 #
-# Targets: LibTorch::torch, and under SDPIPE_CUDA also LibTorch::torch_cuda, unless the GPU is simulated.
+# Targets: LibTorch::torch, and under SDPIPE_CUDA also LibTorch::torch_cuda, which is no more
+# than LibTorch::torch where the GPU is simulated.
 #
 # script/bootstrap asks the same question with `cmake [-DSDPIPE_CUDA=ON] -P FindLibTorch.cmake`: the exit
 # status says whether there is one.
@@ -101,11 +102,14 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::torch)
   # libtorch_cpu.so names libraries that only other parts of the wheel's dependencies bring.
   target_link_options(LibTorch::torch INTERFACE -Wl,--allow-shlib-undefined)
   target_link_libraries(LibTorch::torch INTERFACE "${LibTorch_LIBRARY_DIR}/libtorch_cpu.so" "${LibTorch_LIBRARY_DIR}/libc10.so")
-  if(SDPIPE_CUDA AND NOT SDPIPE_SIMULATED_CUDA)
-    # Nothing refers to libtorch_cuda.so by name: it registers its kernels when it is loaded.
+  if(SDPIPE_CUDA)
     add_library(LibTorch::torch_cuda INTERFACE IMPORTED)
-    target_link_options(LibTorch::torch_cuda INTERFACE -Wl,--no-as-needed)
-    target_link_libraries(LibTorch::torch_cuda INTERFACE LibTorch::torch
-      "${LibTorch_LIBRARY_DIR}/libtorch_cuda.so" "${LibTorch_LIBRARY_DIR}/libc10_cuda.so")
+    target_link_libraries(LibTorch::torch_cuda INTERFACE LibTorch::torch)
+    if(NOT SDPIPE_SIMULATED_CUDA)
+      # Nothing refers to libtorch_cuda.so by name: it registers its kernels when it is loaded.
+      target_link_options(LibTorch::torch_cuda INTERFACE -Wl,--no-as-needed)
+      target_link_libraries(LibTorch::torch_cuda INTERFACE
+        "${LibTorch_LIBRARY_DIR}/libtorch_cuda.so" "${LibTorch_LIBRARY_DIR}/libc10_cuda.so")
+    endif()
   endif()
 endif()

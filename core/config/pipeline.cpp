@@ -19,6 +19,9 @@ constexpr std::string_view kTables[] = {"run",   "data",  "corruption", "schedul
 
 std::vector<std::string> table_names() { return {std::begin(kTables), std::end(kTables)}; }
 
+// Of a model: is it fitted in closed form, and never trained?
+bool offers_fit(const sdp_descriptor& d) { return SDP_HAS(d.model, sdp_model_vt, fit); }
+
 // What it takes to turn a document into a pipeline.
 class Checker {
  public:
@@ -159,7 +162,7 @@ class Checker {
 
   void check_model_against_train(const Pipeline& pipeline, const Table* train) {
     const std::string id = pipeline.model.plugin->id();
-    const bool is_fitted = SDP_HAS(pipeline.model.plugin->descriptor->model, sdp_model_vt, fit);
+    const bool is_fitted = offers_fit(*pipeline.model.plugin->descriptor);
     const bool has_train = document_.root.find("train") != nullptr;
     if (is_fitted && train)
       complain(train->where, fmt::format("model \"{}\" is fitted, not trained: remove [train]", id));
@@ -237,7 +240,7 @@ void check_capability(const Settings& run, const PluginChoice& choice, std::vect
     refuse("precision = \"bfloat16\"", "bfloat16; remove run.precision to compute in float32");
   // Corruptions, samplers and fitted models that compute on the CPU alone get copies there; trained ones would spend
   // their time in them.
-  const bool is_trained = d.kind == SDP_KIND_MODEL && !SDP_HAS(d.model, sdp_model_vt, fit);
+  const bool is_trained = d.kind == SDP_KIND_MODEL && !offers_fit(d);
   const Settings::Entry* device = run.find("device");
   const std::string name = device ? std::get<std::string>(device->value) : "";
   if (is_trained && is_device_name(name) && name.starts_with("cuda") && !(d.devices & SDP_ON_CUDA))

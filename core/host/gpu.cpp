@@ -15,9 +15,8 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
-#ifndef SDPIPE_SIMULATED_CUDA
-#include <c10/cuda/CUDAStream.h>
-#endif
+
+#include "core/abi/torch_stream.hpp"
 #endif
 
 namespace sdpipe {
@@ -127,6 +126,13 @@ int number_in(const std::string& text) {
   return number;
 }
 
+size_t number_of(at::Device device) { return static_cast<size_t>(std::max<int>(device.index(), 0)); }
+
+std::string name_of(at::Device device) {
+  const std::vector<Gpu>& gpus = gpu_survey().gpus;
+  return number_of(device) < gpus.size() ? gpus[number_of(device)].name : "unknown";
+}
+
 bool has_kernels(const Gpu& gpu) { return gpu.major >= least_capability; }
 
 std::string lacks_kernels(size_t number, const Gpu& gpu) {
@@ -178,15 +184,6 @@ at::Device device_named(const std::string& text) {
   return {at::kCUDA, static_cast<at::DeviceIndex>(number)};
 }
 
-namespace {
-size_t number_of(at::Device device) { return static_cast<size_t>(std::max<int>(device.index(), 0)); }
-
-std::string name_of(at::Device device) {
-  const std::vector<Gpu>& gpus = gpu_survey().gpus;
-  return number_of(device) < gpus.size() ? gpus[number_of(device)].name : "unknown";
-}
-}  // namespace
-
 std::string kind_of(at::Device device) { return device.is_cuda() ? "a GPU, " + name_of(device) : "the CPU"; }
 
 std::string describe(at::Device device) {
@@ -224,11 +221,7 @@ void work_on(at::Device device) {
 #ifdef SDPIPE_CUDA
 void* current_stream(at::Device device) {
   if (!device.is_cuda()) return nullptr;
-#ifdef SDPIPE_SIMULATED_CUDA
-  void* stream = reinterpret_cast<void*>(cuda().getStream(device).id());
-#else
-  void* stream = c10::cuda::getCurrentCUDAStream(device.index()).stream();
-#endif
+  void* stream = sdp::torch_stream(device);
   return stream ? stream : cudaStreamLegacy;  // the default stream by its other name
 }
 #else
@@ -250,9 +243,9 @@ void require_started(int code, const char* what) {
   const char* reason = "there is no CUDA in this build";
 #endif
   throw PluginError(fmt::format(
-      "{}: its CUDA kernel did not start: {}. This build has kernels for GPUs of compute capability 8.0 and "
+      "{}: its CUDA kernel did not start: {}. This build has kernels for GPUs of compute capability {}.0 and "
       "newer; an error of earlier work on the same GPU also shows up here",
-      what, reason));
+      what, reason, least_capability));
 }
 
 bool says_out_of_memory(const std::string& reason) { return reason.starts_with(cuda_out_of_memory); }
@@ -263,8 +256,8 @@ std::string out_of_memory(const std::string& reason) {
   if (says_out_of_memory(asked)) asked.erase(0, cuda_out_of_memory.size());
   return fmt::format(
       "the GPU's memory is not enough: {}. Training needs less with a larger train.accumulate, which computes a batch "
-      "in "
-      "more parts with the same result; a run that is begun anew, with --fresh, also with a smaller train.batch, with "
+      "in more parts with the same result; a run that is begun anew, with --fresh, also with a smaller train.batch, "
+      "with "
       "model.checkpoint = true or with run.precision = \"bfloat16\". Sampling and scores need less with a smaller "
       "sample.batch",
       asked.substr(0, asked.find(". ")));

@@ -246,18 +246,14 @@ void TrainingLoop::resume(StoredCheckpoint checkpoint) {
   if (!pipeline_.train) return;
   if (state.images < optimizer_.images) {
     log_info(fmt::format("continuing from {} ({} of {} images)", folder, state.images, optimizer_.images));
-    if (state.threads != at::get_num_threads()) {
-      log_warning(
-          fmt::format("the checkpoint was written with {} threads, this process has {}: the rest of the run is valid, "
-                      "but not bit for bit the same",
-                      state.threads, at::get_num_threads()));
-    }
-    if (const std::string here = kind_of(device_of(pipeline_)); state.device != here) {
-      log_warning(
-          fmt::format("the checkpoint was written on {}, this process computes on {}: the rest of the run is "
-                      "valid, but not bit for bit the same",
-                      state.device, here));
-    }
+    const auto warn = [](const std::string& difference) {
+      log_warning(fmt::format(
+          "the checkpoint was written {}: the rest of the run is valid, but not bit for bit the same", difference));
+    };
+    if (state.threads != at::get_num_threads())
+      warn(fmt::format("with {} threads, this process has {}", state.threads, at::get_num_threads()));
+    if (const std::string here = kind_of(device_of(pipeline_)); state.device != here)
+      warn(fmt::format("on {}, this process computes on {}", state.device, here));
   }
   cut_log(folder_.metrics_file(), [&](const std::string& line) {
     const Json j = Json::parse(line, nullptr, false);

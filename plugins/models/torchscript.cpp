@@ -7,7 +7,8 @@
 // hold floats, are frozen; what holds integers stays as it is in the file. The network is put into evaluation mode:
 // without dropout, and normalised by stored statistics.
 //
-// On a GPU the file is read once more for it: integers, constants and the devices that a trace wrote down move there.
+// On a GPU the network is loaded once more for it: integers, constants and the devices that a trace wrote down move
+// there.
 //
 // A TorchScript file is a program, which runs with your rights: load only files that you trust.
 //

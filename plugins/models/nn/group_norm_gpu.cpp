@@ -3,28 +3,15 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/core/DeviceGuard.h>
-#ifdef SDPIPE_SIMULATED_CUDA
-#include <c10/core/impl/VirtualGuardImpl.h>
-#else
-#include <c10/cuda/CUDAStream.h>
-#endif
 
 #include <limits>
 
+#include "core/abi/torch_stream.hpp"
 #include "plugins/models/nn/group_norm_cuda.hpp"
 
 namespace sdpipe::nn {
 
 namespace {
-
-// LibTorch's, on this thread.
-void* current_stream(const at::Tensor& x) {
-#ifdef SDPIPE_SIMULATED_CUDA
-  return reinterpret_cast<void*>(c10::impl::VirtualGuardImpl(at::kCUDA).getStream(x.device()).id());
-#else
-  return c10::cuda::getCurrentCUDAStream(x.get_device()).stream();
-#endif
-}
 
 void require_started(int code) {
   TORCH_CHECK(code == 0, "group normalisation: its CUDA kernel did not start: ", norm_error(code));
@@ -62,9 +49,10 @@ NormedOnGpu normalised_on_gpu(const at::Tensor& x, const std::vector<at::Tensor>
   const at::TensorOptions numbers = x.options().dtype(at::kFloat);
   NormedOnGpu r{at::empty_like(x), at::empty({x.size(0), groups}, numbers), at::empty({x.size(0), groups}, numbers)};
   const Input in(x, affine, groups, silu, channels_last);
-  require_started(launch_group_norm(
-      in.raw, static_cast<float>(eps),
-      {r.y.mutable_data_ptr(), r.mean.mutable_data_ptr<float>(), r.rstd.mutable_data_ptr<float>()}, current_stream(x)));
+  require_started(
+      launch_group_norm(in.raw, static_cast<float>(eps),
+                        {r.y.mutable_data_ptr(), r.mean.mutable_data_ptr<float>(), r.rstd.mutable_data_ptr<float>()},
+                        sdp::torch_stream(x.device())));
   return r;
 }
 
@@ -90,7 +78,7 @@ std::vector<at::Tensor> differentiated_on_gpu(const at::Tensor& x, const std::ve
                         gradient(4),
                         gradient(5),
                         sums.mutable_data_ptr<float>()};
-  require_started(launch_group_norm_backward(in.raw, g, current_stream(x)));
+  require_started(launch_group_norm_backward(in.raw, g, sdp::torch_stream(x.device())));
   return gradients;
 }
 
